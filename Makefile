@@ -1,0 +1,80 @@
+# What can be done here: make help.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+PREFIX  ?= /usr/local
+ARGS    ?=
+# How long each fuzz target runs under make fuzz.
+FUZZTIME ?= 10s
+
+export GOFLAGS ?= -buildvcs=false
+LDFLAGS := -s -w -X main.release=$(VERSION)
+
+.PHONY: help
+help: ## Show this list.
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+##
+.PHONY: build
+build: ## Build bin/kuberelay, and bin/kubectl-relay for kubectl.
+	@echo "building bin/kuberelay $(VERSION) (a first build compiles client-go: 1 to 3 minutes)"
+	@CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/kuberelay ./cmd/kuberelay
+	@ln -sf kuberelay bin/kubectl-relay
+
+.PHONY: install
+install: build ## Install both into PREFIX/bin (/usr/local), below DESTDIR.
+	@install -D -m 0755 bin/kuberelay "$(DESTDIR)$(PREFIX)/bin/kuberelay"
+	@ln -sf kuberelay "$(DESTDIR)$(PREFIX)/bin/kubectl-relay"
+	@echo "installed $(DESTDIR)$(PREFIX)/bin/kuberelay and kubectl-relay"
+
+.PHONY: test
+test: ## Run all tests, race detector on: unit, lab, end to end.
+	@hack/test.sh . test/lab test/e2e
+
+.PHONY: unit
+unit: ## Run the tests of the product's own module only.
+	@hack/test.sh .
+
+.PHONY: race
+race: ## Run the unit tests ten times over, in search of races.
+	@hack/test.sh -count=10 .
+
+.PHONY: e2e
+e2e: ## Run the end-to-end tests on real API servers.
+	@hack/test.sh test/e2e
+
+.PHONY: chaos
+chaos: ## Run the end-to-end tests that kill, stop and cut off API servers.
+	@hack/test.sh -run=Chaos test/e2e
+
+.PHONY: fuzz
+fuzz: ## Run every fuzz target for FUZZTIME (10s).
+	@hack/fuzz.sh "$(FUZZTIME)"
+
+.PHONY: bench
+bench: ## Compare CPU and latency with kubectl proxy, in one run.
+	@hack/bench.sh $(ARGS)
+
+.PHONY: lint
+lint: ## Check formatting, go vet and golangci-lint.
+	@hack/lint.sh
+
+.PHONY: fmt
+fmt: ## Format the code.
+	@hack/lint.sh fmt
+
+.PHONY: lab
+lab: ## Bring up etcd, three kube-apiservers and kwok until Ctrl-C.
+	@cd test/lab && go run ./cmd/lab $(ARGS)
+
+.PHONY: demo
+demo: build ## Show it all on the lab (ARGS=--script: by itself).
+	@cd test/lab && go run ./cmd/demo $(ARGS)
+
+.PHONY: clean
+clean: ## Remove what was built here.
+	@rm -rf bin

@@ -1,0 +1,92 @@
+package admin
+
+import (
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// guard keeps browsers out that another site sent, and everything but reading.
+// A browser page can reach a loopback port; what it must not do is read the
+// answer, be it through DNS rebinding (the Host is then the attacker's name) or
+// by a request that it labels as cross-site.
+func guard(configuredHost string, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("X-Frame-Options", "DENY")
+		h.Set("Content-Security-Policy", "default-src 'none'")
+		h.Set("Cross-Origin-Resource-Policy", "same-origin")
+		h.Set("Cache-Control", "no-store")
+		switch {
+		case !hostAllowed(r.Host, configuredHost):
+			refuse(w, http.StatusMisdirectedRequest, "MisdirectedRequest", "Host",
+				"the admin server answers to IP addresses, localhost and its configured host only")
+		case crossSite(r):
+			refuse(w, http.StatusForbidden, metav1.StatusReasonForbidden, "CrossSite",
+				"requests made by another site are refused")
+		case r.Method != http.MethodGet && r.Method != http.MethodHead:
+			h.Set("Allow", "GET, HEAD")
+			refuse(w, http.StatusMethodNotAllowed, metav1.StatusReasonMethodNotAllowed, "Method",
+				"only GET and HEAD are served here")
+		default:
+			next.ServeHTTP(w, r)
+		}
+	})
+}
+
+// hostAllowed accepts what no attacker's DNS name can be. HTTP/1.0 probes send
+// no Host; browsers always do.
+func hostAllowed(hostport, configured string) bool {
+	if hostport == "" {
+		return true
+	}
+	host, port, err := net.SplitHostPort(hostport)
+	if err != nil {
+		host, port = strings.TrimSuffix(strings.TrimPrefix(hostport, "["), "]"), ""
+	}
+	if strings.Trim(port, "0123456789") != "" {
+		return false
+	}
+	if addr, err := netip.ParseAddr(host); err == nil {
+		return addr.Zone() == "" // a zone may hold any character, and clients do not send it
+	}
+	host = strings.TrimSuffix(host, ".")
+	return strings.EqualFold(host, "localhost") || configured != "" && strings.EqualFold(host, configured)
+}
+
+// crossSite goes by what browsers say about a request's origin (Fetch Metadata,
+// and Origin from browsers without it).
+func crossSite(r *http.Request) bool {
+	switch r.Header.Get("Sec-Fetch-Site") {
+	case "", "none", "same-origin":
+	default:
+		return true
+	}
+	origin := r.Header.Get("Origin")
+	return origin != "" && !strings.EqualFold(origin, "http://"+r.Host)
+}
+
+// refuse answers with a Kubernetes Status whose cause names what refused.
+func refuse(w http.ResponseWriter, code int, reason metav1.StatusReason, cause, message string) {
+	body, err := json.Marshal(metav1.Status{
+		TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"},
+		Status:   metav1.StatusFailure,
+		Message:  message,
+		Reason:   reason,
+		Details:  &metav1.StatusDetails{Causes: []metav1.StatusCause{{Type: metav1.CauseType(cause), Message: message}}},
+		Code:     int32(code),
+	})
+	if err != nil { // a struct of strings and numbers
+		http.Error(w, fmt.Sprintf("encode status: %v", err), http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(code)
+	_, _ = w.Write(append(body, '\n')) // the client may be gone
+}

@@ -1,0 +1,64 @@
+package admin
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// maxScrapes bounds how many /metrics answers are put together at once.
+const maxScrapes = 4
+
+// handler serves the endpoints, without the guard.
+func (s *Server) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/metrics", promhttp.HandlerFor(s.options.Registry, promhttp.HandlerOpts{
+		ErrorLog: s.errorLog, ErrorHandling: promhttp.ContinueOnError,
+		EnableOpenMetrics: true, MaxRequestsInFlight: maxScrapes,
+	}))
+	mux.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) { text(w, http.StatusOK, "ok\n") })
+	mux.HandleFunc("/readyz", s.readyz)
+	mux.HandleFunc("/api/v1/status", s.status)
+	mux.HandleFunc("/{$}", s.index)
+	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
+		refuse(w, http.StatusNotFound, metav1.StatusReasonNotFound, "Path", "there is no such page; / lists them")
+	})
+	return mux
+}
+
+func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
+	if err := s.options.Ready(); err != nil {
+		text(w, http.StatusServiceUnavailable, "not ready: "+err.Error()+"\n")
+		return
+	}
+	text(w, http.StatusOK, "ok\n")
+}
+
+func (s *Server) status(w http.ResponseWriter, _ *http.Request) {
+	body, err := json.MarshalIndent(s.options.Status().tidy(), "", "  ")
+	if err != nil {
+		refuse(w, http.StatusInternalServerError, metav1.StatusReasonInternalError, "Encode", "encode status: "+err.Error())
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = w.Write(append(body, '\n')) // the client may be gone
+}
+
+func (s *Server) index(w http.ResponseWriter, _ *http.Request) {
+	text(w, http.StatusOK, "kuberelay "+s.options.Status().Version+`
+
+/readyz         200 when every cluster has a usable API server
+/healthz        200 while the process is alive
+/metrics        Prometheus metrics
+/api/v1/status  clusters, upstreams and listeners as JSON
+`)
+}
+
+func text(w http.ResponseWriter, code int, body string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.WriteHeader(code)
+	_, _ = fmt.Fprint(w, body) // the client may be gone
+}

@@ -1,0 +1,16 @@
+//go:build unix
+
+package auth
+
+import (
+	"os/exec"
+	"syscall"
+)
+
+// ownProcessGroup makes cmd the leader of a process group, all of which is
+// killed when its context ends: a plugin is often a script, and killing only
+// the shell would leave what it waits for.
+func ownProcessGroup(cmd *exec.Cmd) {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+}

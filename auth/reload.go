@@ -1,0 +1,140 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// reload reads the kubeconfig and its files again if they look different, or
+// in any case when forced. What cannot be read as a whole changes nothing: the
+// old state stays, with one warning.
+func (k *Kubeconfig) reload(ctx context.Context, forced bool) {
+	k.reloading.Lock()
+	defer k.reloading.Unlock()
+
+	main := k.opts.Files()
+	now := lookQuietly(ctx, k.watched(main))
+	if !forced && k.trouble == "" && k.seen.unchanged(&now) {
+		return
+	}
+	l, err := k.read(main, &now)
+	if err != nil {
+		k.keep(err)
+		return
+	}
+	if k.trouble != "" {
+		k.trouble = ""
+		k.log.Info("kubeconfig can be read again")
+	}
+	k.adopt(l, now)
+}
+
+// watched lists the kubeconfig's files and those that they named last.
+func (k *Kubeconfig) watched(main []string) []string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return slices.Concat(main, k.loaded.files)
+}
+
+// read loads, unless a kubeconfig file has vanished or is empty: then clientcmd
+// would not fail but fall back to http://localhost:8080.
+func (k *Kubeconfig) read(main []string, now *fileState) (*loaded, error) {
+	kubeconfigs := fileState{files: make(map[string]fs.FileInfo, len(main))}
+	for _, path := range main {
+		kubeconfigs.files[path] = now.files[path]
+	}
+	if path, found := k.seen.emptied(&kubeconfigs); found {
+		return nil, &fs.PathError{Op: "read", Path: path, Err: errors.New("the file vanished or is empty")}
+	}
+	return loadKubeconfig(&k.opts)
+}
+
+// adopt makes l the present state. seen is how the files looked before it was
+// read.
+func (k *Kubeconfig) adopt(l *loaded, seen fileState) {
+	for path, info := range look(l.files).files {
+		if _, known := seen.files[path]; !known {
+			seen.files[path] = info // named for the first time
+		}
+	}
+	k.seen = seen
+
+	k.mu.Lock()
+	old := k.loaded
+	k.mu.Unlock()
+	switch {
+	case old == nil:
+	case old.source.identity != l.source.identity || old.source.kind != l.source.kind:
+		k.log.Info("kubeconfig changed: credential", zap.String("source", l.source.kind))
+		if l.source.fetch == nil {
+			k.opts.OnRefresh(k.opts.Name, "ok")
+		}
+	case old.connection == l.connection && old.who == l.who && !old.source.lapsing():
+		k.mu.Lock()
+		old.source.forgive()
+		old.files = l.files
+		k.mu.Unlock()
+		return
+	}
+	if old != nil && old.connection != l.connection {
+		k.log.Info("kubeconfig changed: connection", zap.String("server", l.endpoint.URL.String()))
+	}
+	if old != nil && old.who != l.who {
+		k.log.Info("kubeconfig changed: impersonation")
+	}
+	k.publish(func() {
+		if old != nil && l.source.fetch != nil && old.source.identity == l.source.identity {
+			old.source.forgive()
+			l.source = old.source // with what it has fetched
+		}
+		k.loaded = l
+	})
+}
+
+// keep leaves the present state in place although err, and limits a token whose
+// file is gone.
+func (k *Kubeconfig) keep(err error) {
+	if reason := reloadTrouble(err); reason != k.trouble {
+		k.trouble = reason
+		k.log.Warn("kubeconfig cannot be read again, the last one stays in use", zap.String("reason", reason))
+		k.opts.OnRefresh(k.opts.Name, "error")
+	}
+	k.mu.Lock()
+	s := k.loaded.source
+	k.mu.Unlock()
+	if s.tokenFile == "" {
+		return
+	}
+	// The kubeconfig may be what is broken, and the token may rotate meanwhile.
+	next, err := readToken(s.tokenFile)
+	if err != nil {
+		next = s.credential.lapse(time.Now())
+	}
+	if next.authorization.Equal(s.credential.authorization) && next.validity == s.credential.validity {
+		return
+	}
+	k.publish(func() { s.credential = next })
+}
+
+// reloadTrouble says what is wrong in words that quote nothing of a file: YAML
+// and base64 errors do.
+func reloadTrouble(err error) string {
+	if path := (*fs.PathError)(nil); errors.As(err, &path) {
+		return path.Error()
+	}
+	if server := (*ServerURLError)(nil); errors.As(err, &server) {
+		return "the server URL cannot be parsed"
+	}
+	for _, known := range []error{errEmptyToken, errInvalidToken} {
+		if errors.Is(err, known) {
+			return fmt.Sprintf("the token is not usable: %v", known)
+		}
+	}
+	return "it is not valid: check it with kubectl config view"
+}

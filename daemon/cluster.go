@@ -1,0 +1,436 @@
+package daemon
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/kuberelay/kuberelay/admin"
+	"github.com/kuberelay/kuberelay/auth"
+	"github.com/kuberelay/kuberelay/balancer"
+	"github.com/kuberelay/kuberelay/config"
+	"github.com/kuberelay/kuberelay/health"
+	"github.com/kuberelay/kuberelay/internal/apigroups"
+	"github.com/kuberelay/kuberelay/internal/h1"
+	"github.com/kuberelay/kuberelay/proxy"
+)
+
+// cluster ties the parts of one cluster together: its credential, the
+// upstreams, their health, and how the balancer sees them.
+type cluster struct {
+	config  config.Cluster
+	daemon  *Daemon
+	log     *zap.Logger
+	metrics *admin.Metrics
+
+	kubeconfig *auth.Kubeconfig
+	pool       *balancer.Pool[*proxy.Upstream]
+	prober     *health.HTTPProber
+	identity   *identityProber
+	group      *health.Group
+	groups     *apigroups.Table
+	path       *proxy.Cluster // the data path's view
+
+	background context.Context // set by start; ends the paced cuts
+	work       *sync.WaitGroup
+
+	mu         sync.Mutex
+	members    map[string]*member
+	discovered []string // host:port, of the last successful lookup
+	closed     bool
+}
+
+// member is one upstream and what it was built from.
+type member struct {
+	upstream   *proxy.Upstream
+	source     string // admin.Source…
+	url        *url.URL
+	tls        *tls.Config // nil for http
+	generation uint64      // of the endpoint
+}
+
+func (d *Daemon) newCluster(cfg config.Cluster) (*cluster, error) {
+	c := &cluster{
+		config:  cfg,
+		daemon:  d,
+		log:     d.log.With(zap.String("cluster", cfg.Name)),
+		metrics: d.metrics,
+		groups:  apigroups.New(),
+		members: make(map[string]*member),
+	}
+	kubeconfig, err := auth.OpenKubeconfig(auth.KubeconfigOptions{
+		Load:      cfg.Connection.Load,
+		Files:     cfg.Connection.Files,
+		Log:       c.log,
+		Name:      cfg.Name,
+		UserAgent: auth.UserAgent(d.options.Version),
+		OnRefresh: d.metrics.CredentialRefresh,
+		OnExpiry:  d.metrics.CredentialExpiry,
+	})
+	if err != nil {
+		return nil, err
+	}
+	c.kubeconfig = kubeconfig
+	c.pool = balancer.NewPool[*proxy.Upstream](cfg.Balancer, balancer.Options{OnBreaker: c.onBreaker})
+	c.prober = health.NewHTTPProber(health.HTTPProberOptions{
+		TLS:         c.probeTLS,
+		Proxy:       func(r *http.Request) (*url.URL, error) { return c.kubeconfig.Endpoint().Proxy(r) },
+		Authorize:   c.authorize,
+		Reauthorize: c.reauthorize,
+		UserAgent:   auth.UserAgent(d.options.Version) + " health",
+	})
+	c.identity = newIdentityProber(c)
+	c.group = health.NewGroup(cfg.HealthCheck, c.identity, health.Options{
+		OnTransition: c.onTransition,
+		OnProbe:      c.onProbe,
+		OnTrouble:    c.onTrouble,
+	})
+	c.path = &proxy.Cluster{
+		Name:        cfg.Name,
+		Pool:        c.pool,
+		Retry:       cfg.Balancer.Retry,
+		Credentials: kubeconfig,
+		Groups:      c.groups,
+		UserAgent:   kubeconfig.Endpoint().UserAgent,
+		Hooks: proxy.Hooks{
+			Observe:         c.observe,
+			NoUpstream:      func() { c.group.ProbeNow("") },
+			Attempt:         c.countAttempt,
+			Retry:           func(reason string) { c.metrics.Retry(cfg.Name, retryReason(reason)) },
+			BudgetExhausted: func() { c.metrics.RetryBudgetExhausted(cfg.Name) },
+		},
+	}
+	kubeconfig.OnChange(func(*auth.Endpoint) {
+		c.log.Info("connection parameters changed; new connections use them")
+		if err := c.refresh(); err != nil {
+			c.log.Warn("the changed connection parameters cannot be used, the old ones stay", zap.Error(err))
+		}
+	})
+	if err := c.refresh(); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// start begins the background work: probes, re-reading of files, discovery.
+func (c *cluster) start(ctx context.Context, work *sync.WaitGroup) {
+	c.background, c.work = ctx, work
+	run := func(what string, f func(context.Context) error) {
+		work.Go(func() {
+			if err := f(ctx); err != nil && ctx.Err() == nil {
+				c.log.Error(what+" ended", zap.Error(err))
+			}
+		})
+	}
+	run("kubeconfig watch", c.kubeconfig.Run)
+	run("health checks", c.group.Run)
+	run("discovery of API groups", func(ctx context.Context) error {
+		return c.groups.Run(ctx, c.path.Get, 0, func(err error) { c.log.Debug("API groups are not known", zap.Error(err)) })
+	})
+	if c.config.Discovery.Mode == config.DiscoverEndpoints {
+		run("discovery of API servers", c.discover)
+	}
+}
+
+// close retires the connections.
+func (c *cluster) close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closed = true
+	for id, m := range c.members {
+		m.upstream.Close()
+		c.prober.Forget(id)
+	}
+}
+
+// refresh makes the set of upstreams what the kubeconfig, the configuration
+// and the last discovery say. Upstreams that stay keep their connections,
+// those that go finish what they carry.
+func (c *cluster) refresh() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return nil
+	}
+	endpoint := c.kubeconfig.Endpoint()
+	wanted, order, err := c.wanted(endpoint)
+	if err != nil {
+		return err
+	}
+	old := c.members
+	c.members = make(map[string]*member, len(wanted))
+	targets := make([]health.Target, 0, len(order))
+	for _, id := range order {
+		m := wanted[id]
+		if before := old[id]; before != nil && before.generation == m.generation && before.url.String() == m.url.String() {
+			before.source = m.source
+			m = before
+			delete(old, id)
+		} else {
+			m.upstream, err = newUpstream(id, m, endpoint)
+			if err != nil {
+				return err
+			}
+		}
+		c.members[id] = m
+		initial := health.Suspect
+		if m.source == admin.SourceDiscovered {
+			initial = health.Down
+		}
+		targets = append(targets, health.Target{ID: id, URL: m.url, Initial: initial})
+	}
+	c.group.Set(targets)
+	members := make([]balancer.Member[*proxy.Upstream], 0, len(order))
+	for _, id := range order {
+		members = append(members, balancer.Member[*proxy.Upstream]{ID: id, Value: c.members[id].upstream, Class: class(c.group.State(id))})
+	}
+	c.metrics.SetUpstreams(c.config.Name, order)
+	for _, id := range order {
+		c.metrics.Upstream(c.config.Name, id).State(c.group.State(id).String())
+	}
+	c.pool.Set(members)
+	for id, m := range old {
+		m.upstream.Close()
+		c.prober.Forget(id)
+	}
+	return nil
+}
+
+// wanted lists the upstreams by host:port; the kubeconfig's own comes first.
+func (c *cluster) wanted(endpoint *auth.Endpoint) (members map[string]*member, order []string, err error) {
+	members = make(map[string]*member)
+	add := func(u *url.URL, source, serverName string) {
+		id := hostPort(u)
+		if members[id] != nil {
+			return
+		}
+		m := &member{source: source, url: u, generation: endpoint.Generation}
+		if u.Scheme == "https" {
+			m.tls = &tls.Config{MinVersion: tls.VersionTLS12}
+			if endpoint.TLS != nil {
+				m.tls = endpoint.TLS.Clone()
+			}
+			if m.tls.ServerName == "" {
+				m.tls.ServerName = serverName
+			}
+		}
+		members[id] = m
+		order = append(order, id)
+	}
+	add(endpoint.URL, admin.SourceKubeconfig, endpoint.URL.Hostname())
+	for _, server := range c.config.Servers {
+		u, err := config.ParseServer(server)
+		if err != nil {
+			return nil, nil, err
+		}
+		add(u, admin.SourceFlag, u.Hostname())
+	}
+	for _, address := range c.discovered {
+		// The certificate is checked for the name that the kubeconfig knows
+		// the cluster by: an address alone proves nothing.
+		u := &url.URL{Scheme: endpoint.URL.Scheme, Host: address, Path: endpoint.URL.Path, RawPath: endpoint.URL.RawPath}
+		add(u, admin.SourceDiscovered, endpoint.URL.Hostname())
+	}
+	return members, order, nil
+}
+
+func newUpstream(id string, m *member, endpoint *auth.Endpoint) (*proxy.Upstream, error) {
+	dial := h1.NewDialer().DialContext
+	via, err := endpoint.Proxy(&http.Request{URL: m.url, Header: http.Header{}})
+	if err != nil {
+		return nil, fmt.Errorf("egress proxy for %s: %w", m.url.Host, err)
+	}
+	if via != nil {
+		if dial, err = h1.ProxyDial(via, dial, nil); err != nil {
+			return nil, fmt.Errorf("egress proxy for %s: %w", m.url.Host, err)
+		}
+	}
+	return proxy.NewUpstream(proxy.UpstreamOptions{ID: id, URL: m.url, TLS: m.tls, Dial: dial}), nil
+}
+
+func (c *cluster) member(id string) *member {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.members[id]
+}
+
+func (c *cluster) source(id string) string {
+	if m := c.member(id); m != nil {
+		return m.source
+	}
+	return ""
+}
+
+// class is how the balancer ranks a state.
+func class(s health.State) balancer.Class {
+	switch s {
+	case health.Ready:
+		return balancer.Ready
+	case health.Suspect:
+		return balancer.Suspect
+	case health.Degraded:
+		return balancer.Degraded
+	case health.Misconfigured:
+		return balancer.Misconfigured
+	}
+	return balancer.Down
+}
+
+// onTransition is where a server's state meets the balancer, the requests in
+// flight, the metrics and the log.
+func (c *cluster) onTransition(t health.Transition) {
+	c.pool.SetClass(t.ID, class(t.To))
+	c.metrics.Upstream(c.config.Name, t.ID).State(t.To.String())
+	c.logTransition(t)
+	registry := &c.daemon.registry
+	m := c.member(t.ID)
+	if m == nil {
+		return
+	}
+	switch {
+	case t.To == health.Misconfigured:
+		m.upstream.CloseConnections()
+		c.cut(t.ID)
+	case t.To == health.Down && t.Cause == health.Refused:
+		// The process is gone or has closed its port. Connections to a dead
+		// one break by themselves, and one that shuts down in order still
+		// finishes what it has taken.
+		m.upstream.CloseIdle()
+	case t.To == health.Down:
+		m.upstream.CloseIdle()
+		c.cut(t.ID)
+	case t.To == health.Suspect && t.From != health.Down && t.Cause == health.Timeout:
+		m.upstream.CloseIdle()
+		if n := registry.Abandon(t.ID); n > 0 {
+			c.log.Info("requests that waited for a server that stopped answering go to others",
+				zap.String("upstream", t.ID), zap.Int("requests", n))
+		}
+	case t.To == health.Degraded:
+		m.upstream.CloseIdle()
+	}
+}
+
+// cut ends what is in flight to an upstream, streams at a pace, on a
+// goroutine of the daemon's.
+func (c *cluster) cut(id string) {
+	c.work.Go(func() { c.daemon.registry.Cut(c.background, id) })
+}
+
+func (c *cluster) logTransition(t health.Transition) {
+	level := zap.InfoLevel
+	switch t.To {
+	case health.Down, health.Misconfigured:
+		level = zap.WarnLevel
+	case health.Ready, health.Suspect, health.Degraded:
+	}
+	if c.source(t.ID) == admin.SourceDiscovered && t.From == health.Down && t.To != health.Ready && t.To != health.Misconfigured {
+		level = zap.DebugLevel // an address that was never of use is no news
+	}
+	if ce := c.log.Check(level, "API server is "+t.To.String()); ce != nil {
+		ce.Write(zap.String("upstream", t.ID), zap.String("was", t.From.String()), zap.String("reason", t.Reason))
+	}
+}
+
+// onProbe lets the active probe, and nothing else, test a half-open breaker.
+func (c *cluster) onProbe(id string, r health.Result, _ time.Duration) {
+	c.pool.HalfOpenResult(id, r.Kind == health.Pass)
+}
+
+func (c *cluster) onTrouble(trouble string) {
+	if trouble == "" {
+		c.log.Info("the API servers no longer fail in common")
+		return
+	}
+	c.log.Warn("the API servers fail in common, traffic still flows", zap.String("trouble", trouble))
+}
+
+func (c *cluster) onBreaker(id string, from, to balancer.BreakerState) {
+	c.metrics.Upstream(c.config.Name, id).Breaker(to.String())
+	c.log.Info("circuit breaker is "+to.String(), zap.String("upstream", id), zap.String("was", from.String()))
+}
+
+// observe passes what an attempt showed on to health.
+func (c *cluster) observe(id string, o proxy.Observation, err error) {
+	switch o {
+	case proxy.ObservePass:
+		c.group.ObservePass(id, time.Now().UnixNano())
+	case proxy.ObserveShuttingDown:
+		c.group.Observe(id, health.ShuttingDown)
+	case proxy.ObserveRefused, proxy.ObserveCertificate:
+		c.group.ObserveError(id, err)
+	case proxy.ObserveTimeout:
+		c.group.Observe(id, health.Timeout)
+	case proxy.ObserveReset:
+		c.group.Observe(id, health.Reset)
+	case proxy.ObserveNothing:
+	}
+}
+
+func (c *cluster) countAttempt(id, outcome string, firstByte time.Duration) {
+	m := c.metrics.Upstream(c.config.Name, id)
+	m.Request(outcome)
+	if firstByte >= 0 {
+		m.FirstByte(firstByte)
+	}
+}
+
+// retryReason is the metric's name of the outcome that led to a retry.
+func retryReason(outcome string) string {
+	switch outcome {
+	case admin.OutcomeReset, admin.OutcomeTimeout:
+		return admin.RetryNoResponse
+	}
+	return outcome
+}
+
+// probeTLS returns the same pointer for as long as nothing has changed.
+func (c *cluster) probeTLS(t health.Target) *tls.Config {
+	if m := c.member(t.ID); m != nil {
+		return m.tls
+	}
+	return nil
+}
+
+// authorize sets the cluster's own credential on a probe, and nothing of an
+// impersonated user, who may not be allowed to ask.
+func (c *cluster) authorize(ctx context.Context, h http.Header) error {
+	lease, err := c.kubeconfig.Lease(ctx)
+	if err != nil {
+		return err
+	}
+	c.setAuthorization(h, lease)
+	return nil
+}
+
+func (c *cluster) reauthorize(ctx context.Context, h http.Header) error {
+	lease, err := c.kubeconfig.Lease(ctx)
+	if err != nil {
+		return err
+	}
+	if lease, err = c.kubeconfig.Refused(ctx, lease); err != nil {
+		return err
+	}
+	c.setAuthorization(h, lease)
+	return nil
+}
+
+func (c *cluster) setAuthorization(h http.Header, lease *auth.Lease) {
+	if secret := lease.Authorization(); !secret.IsEmpty() && c.kubeconfig.Endpoint().URL.Scheme == "https" {
+		h.Set("Authorization", secret.Reveal())
+	}
+}
+
+func hostPort(u *url.URL) string {
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
+	}
+	return net.JoinHostPort(u.Hostname(), port)
+}

@@ -1,0 +1,73 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/kuberelay/kuberelay/internal/endpoints"
+)
+
+// discoveryTimeout bounds one lookup.
+const discoveryTimeout = 10 * time.Second
+
+// firstDiscovery is how soon a lookup that failed is made again, at first.
+const firstDiscovery = 2 * time.Second
+
+// discover reads the API servers' addresses from the cluster, again and again
+// until ctx ends. A lookup that is forbidden or fails changes nothing and is
+// told at debug level alone.
+func (c *cluster) discover(ctx context.Context) error {
+	interval := c.config.Discovery.Interval
+	retry := firstDiscovery
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-timer.C:
+		}
+		wait := interval
+		if err := c.lookup(ctx); err != nil {
+			c.log.Debug("API servers cannot be discovered", zap.Error(err))
+			wait = min(retry, interval)
+			retry = min(2*retry, interval)
+		} else {
+			retry = firstDiscovery
+		}
+		timer.Reset(wait)
+	}
+}
+
+func (c *cluster) lookup(ctx context.Context) error {
+	bounded, cancel := context.WithTimeout(ctx, discoveryTimeout)
+	defer cancel()
+	body, status, err := c.path.Get(bounded, endpoints.Path, "application/json")
+	if err != nil {
+		return err
+	}
+	if status != http.StatusOK {
+		return fmt.Errorf("GET %s: HTTP %d", endpoints.Path, status)
+	}
+	found, err := endpoints.Parse(body)
+	if err != nil {
+		return err
+	}
+	if len(found) == 0 {
+		return nil // never fewer servers because of an empty answer
+	}
+	c.mu.Lock()
+	same := slices.Equal(found, c.discovered)
+	c.discovered = found
+	c.mu.Unlock()
+	if same {
+		return nil
+	}
+	c.log.Info("API servers discovered", zap.Strings("addresses", found))
+	return c.refresh()
+}

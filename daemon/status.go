@@ -1,0 +1,72 @@
+package daemon
+
+import (
+	"time"
+
+	"github.com/kuberelay/kuberelay/admin"
+	"github.com/kuberelay/kuberelay/health"
+)
+
+// Status is what /api/v1/status shows.
+func (d *Daemon) Status() admin.Status {
+	s := admin.Status{
+		Version:       d.options.Version,
+		StartedAt:     d.started,
+		UptimeSeconds: int64(time.Since(d.started).Seconds()),
+		InFlight:      d.inFlight(),
+	}
+	for _, c := range d.clusters {
+		s.Clusters = append(s.Clusters, c.status())
+	}
+	for _, l := range d.listeners {
+		address := l.config.Address
+		if l.socket != nil {
+			address = l.socket.Addr().String()
+		}
+		s.Listeners = append(s.Listeners, admin.ListenerStatus{
+			Name: l.config.Name, Address: address, Mode: string(l.config.Mode), Cluster: l.config.Cluster,
+		})
+	}
+	return s
+}
+
+func (d *Daemon) inFlight() admin.InFlightStatus {
+	counts := d.registry.Counts()
+	return admin.InFlightStatus{
+		Requests: int64(counts[""]), Watches: int64(counts["watch"]),
+		Logs: int64(counts["log"]), Upgrades: int64(counts["upgrade"]),
+	}
+}
+
+func (c *cluster) status() admin.ClusterStatus {
+	s := admin.ClusterStatus{Name: c.config.Name, Policy: string(c.config.Balancer.Policy), Ready: c.pool.Eligible() > 0}
+	if !s.Ready {
+		s.Reason = "no API server is usable" + c.why()
+	}
+	states := make(map[string]health.Status)
+	for _, st := range c.group.Snapshot() {
+		states[st.ID] = st
+	}
+	for _, m := range c.pool.Status() {
+		st := states[m.ID]
+		s.Upstreams = append(s.Upstreams, admin.UpstreamStatus{
+			ID: m.ID, URL: st.URL, Source: c.source(m.ID), State: st.State.String(), Since: st.Since,
+			Reason: st.Reason, Breaker: m.Breaker.String(), Draining: m.Draining,
+			InFlight: int64(m.InFlight), Streams: int64(m.Streams), Weight: m.Weight,
+			LastProbe: st.LastProbe, LastError: st.LastError,
+		})
+	}
+	return s
+}
+
+// why gathers each upstream's reason, for people.
+func (c *cluster) why() string {
+	text := ""
+	for _, st := range c.group.Snapshot() {
+		text += "; " + st.ID + " is " + st.State.String()
+		if st.Reason != "" {
+			text += " (" + st.Reason + ")"
+		}
+	}
+	return text
+}

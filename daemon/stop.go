@@ -1,0 +1,80 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// Stop ends the daemon. Until ctx ends, requests in flight may finish:
+// listeners close, watches and followed logs end at their next frame
+// boundary, short requests and tunnels go on. What is left then is cut, which
+// is the error. Stop returns when nothing of the daemon runs any more; after
+// the first call it does nothing.
+func (d *Daemon) Stop(ctx context.Context) (err error) {
+	d.stop.Do(func() { err = d.shutdown(ctx) })
+	return err
+}
+
+func (d *Daemon) shutdown(ctx context.Context) error {
+	if n := d.registry.Len(); n > 0 {
+		d.log.Info("draining", zap.Int("in-flight", n))
+	}
+	for _, l := range d.listeners {
+		l.handler.Drain()
+	}
+	var servers sync.WaitGroup
+	for _, l := range d.listeners {
+		if l.socket == nil {
+			continue
+		}
+		l.socket.Close()
+		servers.Go(func() {
+			// Its error is that ctx ended, which awaitIdle finds as well.
+			_ = l.server.Shutdown(ctx)
+		})
+	}
+	err := d.awaitIdle(ctx)
+	if err != nil {
+		d.registry.Abort()
+		for _, l := range d.listeners {
+			err = errors.Join(err, l.server.Close())
+		}
+	}
+	servers.Wait()
+	if d.admin != nil {
+		// Scrapes are short; after a second they are cut.
+		bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		_ = d.admin.Shutdown(bounded)
+		cancel()
+	}
+	if d.cancel != nil {
+		d.cancel()
+	}
+	d.work.Wait()
+	for _, c := range d.clusters {
+		c.close()
+	}
+	return err
+}
+
+// awaitIdle waits until no request is in flight.
+func (d *Daemon) awaitIdle(ctx context.Context) error {
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		n := d.registry.Len()
+		if n == 0 {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("%d requests were still in flight when the grace time ended, and were cut", n)
+		}
+	}
+}

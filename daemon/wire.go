@@ -1,0 +1,102 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/kuberelay/kuberelay/config"
+	"github.com/kuberelay/kuberelay/proxy"
+	"github.com/kuberelay/kuberelay/proxy/filter"
+	"github.com/kuberelay/kuberelay/proxy/static"
+)
+
+// newListener connects a listener's gates to its cluster.
+func (d *Daemon) newListener(l config.Listener) (*listener, error) {
+	c := d.cluster(l.Cluster)
+	if c == nil {
+		return nil, fmt.Errorf("listener %s: there is no cluster %q", l.Name, l.Cluster)
+	}
+	o := proxy.Options{
+		Listener:         l.Name,
+		Cluster:          c.path,
+		Registry:         &d.registry,
+		Recorder:         &recorder{metrics: d.metrics, listener: l.Name, cluster: c.config.Name, access: d.accessLog()},
+		Log:              d.log,
+		APIPrefix:        l.APIPrefix,
+		AppendServerPath: l.AppendServerPath,
+		KeepAlive:        l.KeepAlive,
+	}
+	if l.Filter.Disabled {
+		d.log.Warn("Request filter disabled, your proxy is vulnerable to XSRF attacks, please be cautious")
+	} else {
+		f, err := filter.New(l.Filter)
+		if err != nil {
+			return nil, err
+		}
+		o.Filter = f
+	}
+	if l.StaticDir != "" {
+		files, err := static.New(l.StaticDir, l.StaticPrefix)
+		if err != nil {
+			d.log.Warn("static files cannot be served yet", zap.Error(err))
+		}
+		o.Static, o.StaticPrefix = files, l.StaticPrefix
+	}
+	handler := proxy.NewHandler(o)
+	return &listener{
+		config:  l,
+		handler: handler,
+		server: &http.Server{
+			Handler:           handler,
+			ReadHeaderTimeout: readHeaderTimeout,
+			IdleTimeout:       idleTimeout,
+			ErrorLog:          zap.NewStdLog(d.log.WithOptions(zap.IncreaseLevel(zap.ErrorLevel))),
+		},
+	}, nil
+}
+
+func (d *Daemon) cluster(name string) *cluster {
+	for _, c := range d.clusters {
+		if c.config.Name == name {
+			return c
+		}
+	}
+	return nil
+}
+
+// accessLog is nil when requests are not logged.
+func (d *Daemon) accessLog() *zap.Logger {
+	if !d.config.Log.AccessLog {
+		return nil
+	}
+	return d.log.Named("access")
+}
+
+// A request that waits this long for response headers makes health look at
+// its server. Longer than nearly all answers take; a probe costs little.
+const (
+	stalledAfter = 500 * time.Millisecond
+	stalledTick  = 250 * time.Millisecond
+)
+
+// watchStalled finds servers that have stopped answering between two probes.
+func (d *Daemon) watchStalled(ctx context.Context) {
+	tick := time.NewTicker(stalledTick)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		for _, u := range d.registry.Stalled(stalledAfter) {
+			for _, c := range d.clusters {
+				c.group.ProbeNow(u.ID)
+			}
+		}
+	}
+}

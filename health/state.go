@@ -1,0 +1,89 @@
+package health
+
+import (
+	"net/url"
+	"strconv"
+	"time"
+)
+
+// State is the verdict on one upstream, best first.
+type State uint8
+
+const (
+	// Ready answers /readyz with 200.
+	Ready State = iota
+	// Suspect has failed a sample, or was not probed yet.
+	Suspect
+	// Degraded answers, but says that it is not ready (or is shutting down).
+	Degraded
+	// Down does not answer.
+	Down
+	// Misconfigured must not get a request: its certificate does not verify,
+	// it refuses the probe's credential, or it belongs to another cluster.
+	Misconfigured
+)
+
+var stateNames = [...]string{"READY", "SUSPECT", "DEGRADED", "DOWN", "MISCONFIGURED"}
+
+// States lists every state, best first.
+func States() []State { return []State{Ready, Suspect, Degraded, Down, Misconfigured} }
+
+// String returns the name in capitals, as in logs, metrics and the status page.
+func (s State) String() string {
+	if int(s) < len(stateNames) {
+		return stateNames[s]
+	}
+	return "STATE(" + strconv.Itoa(int(s)) + ")"
+}
+
+// MarshalText encodes the state by its name.
+func (s State) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// usable tells whether a request may be sent there at all.
+func (s State) usable() bool { return s <= Degraded }
+
+// Target is one upstream to watch.
+type Target struct {
+	// ID is unique in its group and stable over calls of [Group.Set].
+	ID string
+	// URL is the API server's base URL; a path in it is kept as a prefix.
+	URL *url.URL
+	// Initial holds until the first verdict. Suspect lets requests through
+	// before the first probe (the kubeconfig's own server), Down does not (a
+	// discovered address).
+	Initial State
+}
+
+// Transition is one change of a target's state.
+type Transition struct {
+	ID       string
+	From, To State
+	// Reason is one line for people, without secrets.
+	Reason string
+	// Cause is the kind of the sample that tipped the state.
+	Cause ResultKind
+	At    time.Time
+}
+
+// Status is a target as the status page shows it.
+type Status struct {
+	ID    string `json:"id"`
+	URL   string `json:"url"`
+	State State  `json:"state"`
+	// Since is when the state was entered.
+	Since time.Time `json:"since"`
+	// Reason is one line for people, of the latest sample that bears on the state.
+	Reason string `json:"reason"`
+	// Cause is the kind of the sample that tipped the state.
+	Cause ResultKind `json:"cause"`
+	// LastProbe is when the latest finished probe began; zero before the first.
+	LastProbe time.Time `json:"lastProbe,omitzero"`
+	// Latency is how long it took.
+	Latency time.Duration `json:"latencyNanoseconds,omitzero"`
+	// Passes and Failures count the latest samples in a row; one of them is 0.
+	Passes   int `json:"consecutivePasses"`
+	Failures int `json:"consecutiveFailures"`
+	// LastError is the latest failed sample, kept after recovery.
+	LastError   string    `json:"lastError,omitempty"`
+	LastErrorAt time.Time `json:"lastErrorAt,omitzero"`
+}

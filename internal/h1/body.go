@@ -1,0 +1,129 @@
+package h1
+
+import (
+	"errors"
+	"io"
+	"sync/atomic"
+)
+
+// Who holds a body. Read and Close may be called from two goroutines (a
+// proxy's shutdown closes what a handler reads), so holding it is exclusive.
+const (
+	bodyFree int32 = iota
+	bodyHeld
+	bodyClosing // held by a Read, and closed meanwhile: the Read ends it
+	bodyDone    // ended, failed or closed: the connection is no longer ours
+)
+
+// maxDrain is how much of an abandoned body is discarded, if it is already
+// here, to keep the connection.
+const maxDrain = 64 << 10
+
+var (
+	errBodyClosed     = errors.New("response body was closed")
+	errConcurrentRead = errors.New("concurrent reads of one response body")
+)
+
+// body is a response's Body. At its end the connection goes back to the pool.
+type body struct {
+	x     *exchange
+	how   framing
+	left  int64 // byLength: of the body
+	chunk chunkReader
+	state atomic.Int32
+	err   error // what Read answers once done; written before state is
+}
+
+// Read reads from the connection. Its errors are io.EOF and *Error.
+func (b *body) Read(p []byte) (int, error) {
+	if !b.state.CompareAndSwap(bodyFree, bodyHeld) {
+		if b.state.Load() == bodyDone {
+			return 0, b.err
+		}
+		return 0, b.x.fail(PhaseBody, errConcurrentRead)
+	}
+	var n int
+	var err error
+	if len(p) > 0 {
+		n, err = b.read(p)
+	}
+	if err == nil {
+		if b.state.CompareAndSwap(bodyHeld, bodyFree) {
+			return n, nil
+		}
+		err = errBodyClosed
+	}
+	return n, b.end(err)
+}
+
+// Close gives the connection back when the rest of the body is already here,
+// and closes the connection otherwise. It never waits.
+func (b *body) Close() error {
+	if b.state.CompareAndSwap(bodyFree, bodyHeld) {
+		err := b.drain()
+		if err == nil || err == errWouldBlock {
+			err = errBodyClosed
+		}
+		b.end(err)
+	} else if b.state.CompareAndSwap(bodyHeld, bodyClosing) {
+		b.x.c.kill(errBodyClosed)
+	}
+	return nil
+}
+
+// read reads some of the body; at its end it returns io.EOF, possibly along
+// with the last bytes.
+func (b *body) read(p []byte) (int, error) {
+	rd := &b.x.c.rd
+	if rd.buffered() == 0 {
+		b.x.c.disarm() // a body may take its time
+	}
+	switch b.how {
+	case byLength:
+		n, err := rd.read(p[:min(int64(len(p)), b.left)])
+		b.left -= int64(n)
+		switch {
+		case b.left == 0:
+			err = io.EOF
+		case err == io.EOF:
+			err = io.ErrUnexpectedEOF
+		}
+		return n, err
+	case byChunks:
+		n, err := b.chunk.read(rd, p)
+		if err == io.EOF {
+			if terr := mergeTrailer(&b.x.resp, b.chunk.trailer); terr != nil {
+				err = terr
+			}
+		}
+		return n, err
+	}
+	return rd.read(p)
+}
+
+// drain reads what has arrived. It returns io.EOF at the end of the body.
+func (b *body) drain() error {
+	sock := b.x.c.sock
+	sock.probing = true
+	defer func() { sock.probing = false }()
+	scratch := make([]byte, readBufferSize)
+	for drained := 0; drained < maxDrain; {
+		n, err := b.read(scratch)
+		if err != nil {
+			return err
+		}
+		drained += n
+	}
+	return nil
+}
+
+// end is called once, by the holder.
+func (b *body) end(err error) error {
+	if err != io.EOF {
+		err = b.x.fail(PhaseBody, err)
+	}
+	b.x.finish(err == io.EOF)
+	b.err = err
+	b.state.Store(bodyDone)
+	return err
+}

@@ -1,0 +1,312 @@
+package proxy
+
+import (
+	"context"
+	"hash/maphash"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"go.uber.org/zap"
+	"golang.org/x/net/http/httpguts"
+
+	"github.com/kuberelay/kuberelay/auth"
+	"github.com/kuberelay/kuberelay/balancer"
+	"github.com/kuberelay/kuberelay/internal/h1"
+)
+
+// exchange is one request on its way, over all its attempts.
+type exchange struct {
+	h       *Handler
+	cluster *Cluster
+	w       http.ResponseWriter
+	r       *http.Request
+	start   time.Time
+
+	decoded, escaped string // path after the prefix
+	target           Target
+	kind             balancer.Kind
+	upgrade          bool // to a protocol that passes
+	longRunning      bool
+
+	lease     *auth.Lease
+	injected  bool // the lease's credential was used, not the client's own
+	refreshed bool // a refused credential was replaced once
+	header    http.Header
+	scheme    string // that header was built for
+	auditID   string
+	request   h1.Request
+	body      *replayBody // nil: none, or request.Payload
+
+	flight    Flight
+	tried     []string
+	triedBuf  [4]string
+	attempts  int
+	charged   int // retries that count
+	holdTill  time.Time
+	uncertain bool // an attempt may have been processed
+
+	upstream string
+	code     int
+	bytes    int64
+	err      error
+}
+
+var exchanges = sync.Pool{New: func() any { return new(exchange) }}
+
+func newExchange(h *Handler, w http.ResponseWriter, r *http.Request, decoded, escaped string, start time.Time) *exchange {
+	x := exchanges.Get().(*exchange)
+	x.h, x.cluster, x.w, x.r, x.start = h, h.o.Cluster, w, r, start
+	x.decoded, x.escaped = decoded, escaped
+	x.tried = x.triedBuf[:0]
+	x.target = ParseTarget(r.Method, decoded, r.URL.RawQuery)
+	x.upgrade = x.target.upgradable() && upgradeProtocol(r.Header) != ""
+	x.kind = x.target.kind(r.Method, r.URL.RawQuery, x.upgrade)
+	x.longRunning = x.target.LongRunning()
+	return x
+}
+
+// serve takes the exchange through identity, forwarding and its record.
+func (x *exchange) serve() {
+	streamKind := x.streamKind()
+	recorder := x.h.o.Recorder
+	recorder.Begin(streamKind)
+	x.flight.kind = streamKind
+	x.h.o.Registry.Add(&x.flight)
+
+	x.auditID = x.r.Header.Get(auditIDHeader)
+	if x.auditID == "" {
+		x.auditID = uuid.NewString()
+	}
+	if x.authenticate() {
+		if x.upgrade {
+			x.forwardUpgrade()
+		} else {
+			x.forward()
+		}
+	}
+
+	x.flight.End()
+	record := x.record()
+	recorder.End(streamKind, &record)
+	if x.body != nil {
+		return // an attempt that was left behind may still read it
+	}
+	*x = exchange{}
+	exchanges.Put(x)
+}
+
+// streamKind is the label under which a stream is counted; "" for a short
+// request.
+func (x *exchange) streamKind() string {
+	switch {
+	case x.upgrade:
+		return "upgrade"
+	case x.target.Verb == "watch":
+		return "watch"
+	case x.kind == balancer.Watch:
+		return "log"
+	}
+	return ""
+}
+
+// authenticate gets the credential with which the cluster is called. Without
+// one nothing is sent: never anonymous.
+func (x *exchange) authenticate() bool {
+	lease, err := x.cluster.Credentials.Lease(x.r.Context())
+	if err != nil {
+		x.fail(answerCredential(err.Error()), err)
+		return false
+	}
+	x.lease = lease
+	return true
+}
+
+// rebuild makes the headers that go upstream.
+func (x *exchange) rebuild(scheme string) {
+	x.header = make(http.Header, len(x.r.Header)+4)
+	x.scheme = scheme
+	x.injected = auth.Rebuild(x.header, x.r.Header, x.lease, auth.RebuildOptions{
+		PeerIP:           peerIP(x.r),
+		Upgrade:          x.upgrade,
+		DefaultUserAgent: x.cluster.UserAgent,
+		SchemeHTTP:       scheme == "http",
+	})
+	x.header[auditIDHeader] = []string{x.auditID}
+}
+
+// prepare fills the upstream request for one attempt.
+func (x *exchange) prepare(u *Upstream) {
+	if x.header == nil || x.scheme != u.URL.Scheme {
+		x.rebuild(u.URL.Scheme)
+	}
+	target := x.escaped
+	if x.h.o.AppendServerPath {
+		target = u.path + target
+	}
+	if x.r.URL.RawQuery != "" || x.r.URL.ForceQuery {
+		target += "?" + x.r.URL.RawQuery
+	}
+	x.request.Method = x.r.Method
+	x.request.Target = target
+	x.request.Host = u.URL.Host
+	x.request.Header = x.header
+	x.request.HeaderTimeout = 0
+	if x.longRunning {
+		x.request.HeaderTimeout = -1
+	}
+	x.request.Interim = x.interim
+	if x.body != nil {
+		x.request.Body = x.body.reader()
+		x.request.ContentLength = x.r.ContentLength
+	}
+}
+
+// interim passes a 1xx response on.
+func (x *exchange) interim(code int, header http.Header) {
+	h := x.w.Header()
+	for k, vv := range header {
+		h[k] = vv
+	}
+	x.w.WriteHeader(code)
+	clear(h)
+}
+
+// payloadSize is the largest body that is read before the first attempt, so
+// that head and body go out in one write.
+const payloadSize = 16 << 10
+
+// readBody reads a small body whole and prepares a larger one for replay. It
+// reports false when the client broke off.
+func (x *exchange) readBody() bool {
+	if x.r.Body == nil || x.r.Body == http.NoBody || x.r.ContentLength == 0 {
+		return true
+	}
+	if n := x.r.ContentLength; n > 0 && n <= payloadSize {
+		payload := make([]byte, n)
+		if _, err := io.ReadFull(x.r.Body, payload); err != nil {
+			x.fail(answerBadRequest("the request's body could not be read: "+err.Error()), err)
+			return false
+		}
+		x.request.Payload = payload
+		return true
+	}
+	x.body = newReplayBody(x.r.Body, x.cluster.Retry.MaxBodyBytes)
+	return true
+}
+
+func (x *exchange) rewindable() bool { return x.body == nil || x.body.rewindable() }
+
+// key is the identity that the balancer binds to an upstream: everyone who
+// uses the listener's credential is one, a client with a credential of its
+// own is another.
+func (x *exchange) key() string {
+	own := x.r.Header.Get("Authorization")
+	if own == "" {
+		return x.h.o.Listener
+	}
+	return strconv.FormatUint(maphash.String(keySeed, own), 16)
+}
+
+var keySeed = maphash.MakeSeed()
+
+// fail answers in the upstream's place.
+func (x *exchange) fail(a answer, err error) {
+	x.err = err
+	if x.r.Context().Err() != nil {
+		return // nobody is there to read it
+	}
+	x.code = a.code
+	a.write(x.w, x.auditID)
+}
+
+func (x *exchange) record() Record {
+	rec := Record{
+		Listener:  x.h.o.Listener,
+		Cluster:   x.cluster.Name,
+		Client:    x.r.RemoteAddr,
+		Method:    x.r.Method,
+		Path:      x.decoded,
+		Target:    x.target,
+		Code:      x.code,
+		Upstream:  x.upstream,
+		Attempts:  x.attempts,
+		Bytes:     x.bytes,
+		Start:     x.start,
+		Duration:  time.Since(x.start),
+		AuditID:   x.auditID,
+		UserAgent: x.r.UserAgent(),
+		Upgrade:   x.upgrade,
+		Err:       x.err,
+	}
+	if x.target.IsResource {
+		rec.Group, rec.Resource = x.cluster.Groups.Lookup(x.target.Group, x.target.Resource)
+	}
+	return rec
+}
+
+// observe tells health what an attempt showed.
+func (x *exchange) observe(u *Upstream, v verdict, err error) {
+	if v.observe == ObserveNothing || x.cluster.Hooks.Observe == nil {
+		return
+	}
+	x.cluster.Hooks.Observe(u.ID, v.observe, err)
+}
+
+func (x *exchange) countAttempt(u *Upstream, v verdict, firstByte time.Duration) {
+	if f := x.cluster.Hooks.Attempt; f != nil {
+		f(u.ID, v.outcome, firstByte)
+	}
+}
+
+func (x *exchange) countRetry(v verdict) {
+	if f := x.cluster.Hooks.Retry; f != nil {
+		f(v.outcome)
+	}
+}
+
+// upgradeProtocol returns the protocol to which the client asks to switch, if
+// it is one that the Kubernetes API uses: websocket or SPDY/3.1. An offer of
+// anything else, as curl makes with h2c, is none.
+func upgradeProtocol(h http.Header) string {
+	if len(h["Upgrade"]) == 0 || !httpguts.HeaderValuesContainsToken(h["Connection"], "upgrade") {
+		return ""
+	}
+	for _, v := range h["Upgrade"] {
+		switch v = strings.TrimSpace(v); {
+		case strings.EqualFold(v, "websocket"), strings.EqualFold(v, "SPDY/3.1"):
+			return v
+		}
+	}
+	return ""
+}
+
+// watchURL is the request's URL at the upstream, for net/http.
+func (x *exchange) watchURL(u *Upstream) *url.URL {
+	target, query, force := strings.Cut(x.request.Target, "?")
+	decoded, err := url.PathUnescape(target)
+	if err != nil {
+		decoded = target
+	}
+	return &url.URL{
+		Scheme: u.URL.Scheme, Host: u.URL.Host,
+		Path: decoded, RawPath: target, RawQuery: query, ForceQuery: force && query == "",
+	}
+}
+
+// attemptContext is one attempt's: it ends with the client's, and its cause
+// says who else ended it.
+func (x *exchange) attemptContext() (context.Context, context.CancelCauseFunc) {
+	return context.WithCancelCause(x.r.Context())
+}
+
+func (x *exchange) log(msg string, fields ...zap.Field) {
+	if ce := x.h.o.Log.Check(zap.DebugLevel, msg); ce != nil {
+		ce.Write(append(fields, zap.String("cluster", x.cluster.Name), zap.String("audit-id", x.auditID))...)
+	}
+}

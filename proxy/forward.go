@@ -1,0 +1,345 @@
+package proxy
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/kuberelay/kuberelay/balancer"
+	"github.com/kuberelay/kuberelay/internal/h1"
+)
+
+// retryWindow is how long after its arrival a request may still be sent to
+// another upstream.
+const retryWindow = 10 * time.Second
+
+// forward sends the request, again where the outcome table allows it, and
+// streams the answer.
+func (x *exchange) forward() {
+	if !x.readBody() {
+		return
+	}
+	if x.body != nil {
+		defer x.body.release()
+	}
+	a, ok := x.pick()
+	for {
+		if !ok {
+			if a, ok = x.hold(); !ok {
+				x.giveUp()
+				return
+			}
+		}
+		next, more := x.attempt(a)
+		if !more {
+			return
+		}
+		a, ok = next.attempt, next.ok
+	}
+}
+
+// choice is the upstream for the next attempt, if one was found.
+type choice struct {
+	attempt balancer.Attempt[*Upstream]
+	ok      bool
+}
+
+// attempt sends the request to one upstream. It answers the client and
+// reports false, or returns the next choice.
+func (x *exchange) attempt(a balancer.Attempt[*Upstream]) (next choice, more bool) {
+	u := a.Value()
+	x.attempts++
+	x.upstream = u.ID
+	ctx, cancel := x.attemptContext()
+	defer cancel(nil)
+	x.prepare(u)
+	x.flight.attempt(u, x.safe() && x.rewindable(), cancel)
+	defer x.flight.idle()
+	defer a.Done()
+
+	sent := time.Now()
+	resp, err := x.send(ctx, u)
+	var v verdict
+	firstByte := time.Duration(-1)
+	if err != nil {
+		v = judgeError(ctx, err)
+	} else {
+		firstByte = time.Since(sent)
+		aggregated := x.cluster.Groups.Aggregated(x.target.Group, x.target.Version)
+		v = judgeResponse(x.target, aggregated, resp.StatusCode, func() []byte { return peekBody(resp) })
+		if resp.StatusCode == http.StatusServiceUnavailable && x.unavailableGroup(resp) {
+			x.cluster.Groups.Learn(x.target.Group, x.target.Version)
+			v = verdictBeyond
+		}
+	}
+	x.observe(u, v, err)
+	x.countAttempt(u, v, firstByte)
+
+	if resp != nil && resp.StatusCode == http.StatusUnauthorized && x.refresh() {
+		discard(resp)
+		a.Report(v.breaker)
+		x.countRetry(verdict{outcome: "unauthorized"})
+		next.attempt, next.ok = x.pick()
+		return next, true
+	}
+	if x.mayResend(v) {
+		x.tried = append(x.tried, a.ID())
+		next.attempt, next.ok = x.pick()
+		if (next.ok && x.afford(v, next.attempt)) || (!next.ok && (resp == nil || v.resend == resendAny)) {
+			a.Report(v.breaker)
+			discard(resp)
+			x.err = err
+			x.uncertain = x.uncertain || v.resend != resendAny
+			x.countRetry(v)
+			x.log("request goes to another API server", zap.String("upstream", u.ID), zap.String("outcome", v.outcome), zap.Error(err))
+			return next, true
+		}
+	}
+	if err != nil {
+		a.Report(v.breaker)
+		x.failAttempt(v, err)
+		return choice{}, false
+	}
+	// A stream's verdict is in its headers; a short request's when its body
+	// has come whole.
+	if x.longRunning {
+		a.Report(v.breaker)
+	}
+	lost := x.stream(ctx, resp)
+	if !x.longRunning {
+		if lost != nil {
+			a.Report(balancer.Failure)
+			x.observe(u, verdictLost, lost)
+		} else {
+			a.Report(v.breaker)
+		}
+	}
+	return choice{}, false
+}
+
+// send makes one attempt over the connections for its kind.
+func (x *exchange) send(ctx context.Context, u *Upstream) (*http.Response, error) {
+	// A watch under the client's own credential stays off the shared HTTP/2
+	// connections: the API server closes such a connection after a 401.
+	if x.target.Verb != "watch" || x.upgrade || !x.injected || x.r.Method != http.MethodGet {
+		return u.http1.Do(ctx, &x.request)
+	}
+	req := &http.Request{
+		Method: x.r.Method, URL: x.watchURL(u), Host: x.request.Host, Header: x.header,
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+	}
+	return u.http2.RoundTrip(req.WithContext(ctx))
+}
+
+// safe says whether the request may be processed twice.
+func (x *exchange) safe() bool {
+	return !x.upgrade && x.target.safe(x.r.Method, x.r.URL.RawQuery)
+}
+
+// mayResend says whether the outcome table, the body and the clock allow
+// another attempt.
+func (x *exchange) mayResend(v verdict) bool {
+	switch v.resend {
+	case resendNever:
+		return false
+	case resendReads:
+		if x.upgrade || x.r.Method != http.MethodGet && x.r.Method != http.MethodHead {
+			return false
+		}
+	case resendSafe:
+		if !x.safe() {
+			return false
+		}
+	case resendAny:
+	}
+	if v.once && x.charged > 0 {
+		return false
+	}
+	if !v.free && x.charged+1 >= x.cluster.Retry.MaxAttempts {
+		return false
+	}
+	return x.r.Context().Err() == nil && x.rewindable() && time.Since(x.start) < retryWindow
+}
+
+// afford takes the retry from the budget; when that is empty the next
+// upstream is given back untouched.
+func (x *exchange) afford(v verdict, next balancer.Attempt[*Upstream]) bool {
+	if x.cluster.Pool.Retry(v.free) {
+		if !v.free {
+			x.charged++
+		}
+		return true
+	}
+	next.Report(balancer.Neutral)
+	next.Done()
+	if f := x.cluster.Hooks.BudgetExhausted; f != nil {
+		f()
+	}
+	return false
+}
+
+// pick asks the balancer for an upstream that was not tried.
+func (x *exchange) pick() (balancer.Attempt[*Upstream], bool) {
+	return x.cluster.Pool.Pick(balancer.Request{Key: x.key(), Kind: x.kind, Tried: x.tried})
+}
+
+// hold waits for an upstream when there is none left to try: everything that
+// was sent so far may be sent again.
+func (x *exchange) hold() (balancer.Attempt[*Upstream], bool) {
+	var none balancer.Attempt[*Upstream]
+	if x.holdTill.IsZero() {
+		x.holdTill = time.Now().Add(x.cluster.Retry.HoldWhenAllDown)
+	}
+	if f := x.cluster.Hooks.NoUpstream; f != nil {
+		f()
+	}
+	ctx, cancel := context.WithDeadline(x.r.Context(), x.holdTill)
+	defer cancel()
+	for {
+		if len(x.tried) > 0 {
+			// All were tried and none is known to be down yet: not at once
+			// again, and not all requests together.
+			pause := time.NewTimer(25*time.Millisecond + rand.N(75*time.Millisecond))
+			select {
+			case <-pause.C:
+			case <-ctx.Done():
+				pause.Stop()
+				return none, false
+			}
+		}
+		if !x.cluster.Pool.Wait(ctx) {
+			return none, false
+		}
+		x.tried = x.tried[:0]
+		if a, ok := x.pick(); ok {
+			return a, true
+		}
+		if ctx.Err() != nil {
+			return none, false
+		}
+		x.tried = append(x.tried, "") // eligible and gone again: pause
+	}
+}
+
+// giveUp answers a request that found no upstream in time.
+func (x *exchange) giveUp() {
+	if x.err == nil {
+		x.err = errNoUpstream
+	}
+	if x.uncertain {
+		x.fail(answerBadGateway(x.err.Error()), x.err)
+		return
+	}
+	x.fail(answerNoUpstream(x.err.Error()), x.err)
+}
+
+var errNoUpstream = errors.New("all are down")
+
+// failAttempt answers for an attempt that brought no response and may not be
+// made again.
+func (x *exchange) failAttempt(v verdict, err error) {
+	switch {
+	case v == verdictCancelled && x.r.Context().Err() != nil:
+		x.err = err // the client left
+	case v == verdictCancelled:
+		x.fail(answerBadGateway("kuberelay is shutting down"), err)
+	case v == verdictBadRequest:
+		x.fail(answerBadRequest(badRequest(err)), err)
+	case v.resend == resendAny:
+		x.fail(answerNoUpstream(err.Error()), err)
+	case v == verdictTimeout, v == verdictAbandoned:
+		x.fail(answerTimeout(err.Error()), err)
+	default:
+		x.fail(answerBadGateway(err.Error()), err)
+	}
+}
+
+// badRequest says what is wrong with the request, without the upstream's name.
+func badRequest(err error) string {
+	var sent *h1.Error
+	if errors.As(err, &sent) {
+		err = sent.Err
+	}
+	return err.Error()
+}
+
+// refresh gets another lease after a 401, once for each request, if it was
+// our credential that was refused and the request can be sent again.
+func (x *exchange) refresh() bool {
+	if !x.injected || x.refreshed || !x.rewindable() {
+		return false
+	}
+	x.refreshed = true
+	lease, err := x.cluster.Credentials.Refused(x.r.Context(), x.lease)
+	if err != nil {
+		x.log("the API server refuses the credential and there is no newer one", zap.Error(err))
+		return false
+	}
+	x.lease, x.header = lease, nil
+	return true
+}
+
+// unavailableGroup recognises the aggregator's own answer for a group whose
+// server is away; a core or CRD path never gets it.
+func (x *exchange) unavailableGroup(resp *http.Response) bool {
+	return x.target.Group != "" && resp.Header.Get("Content-Type") == "text/plain; charset=utf-8" &&
+		bytes.HasPrefix(peekBody(resp), []byte("service unavailable"))
+}
+
+// peekLimit is how much of an error's body is looked at.
+const peekLimit = 4 << 10
+
+// peekedBody is a body whose first bytes were read ahead.
+type peekedBody struct {
+	io.ReadCloser
+	head []byte
+	seen []byte
+	err  error
+}
+
+func (p *peekedBody) Read(b []byte) (int, error) {
+	if len(p.head) > 0 {
+		n := copy(b, p.head)
+		p.head = p.head[n:]
+		return n, nil
+	}
+	if p.err != nil {
+		return 0, p.err
+	}
+	return p.ReadCloser.Read(b)
+}
+
+// peekBody returns the first bytes of a response's body, which is still read
+// from its beginning afterwards.
+func peekBody(resp *http.Response) []byte {
+	if p, ok := resp.Body.(*peekedBody); ok {
+		return p.seen
+	}
+	p := &peekedBody{ReadCloser: resp.Body}
+	buf := make([]byte, peekLimit)
+	n := 0
+	for n < len(buf) && p.err == nil {
+		var m int
+		m, p.err = p.ReadCloser.Read(buf[n:])
+		n += m
+		if resp.ContentLength < 0 && m > 0 {
+			break // a stream: do not wait for more than its first piece
+		}
+	}
+	p.head, p.seen = buf[:n], buf[:n]
+	resp.Body = p
+	return p.seen
+}
+
+// discard gives an unwanted response's connection back.
+func discard(resp *http.Response) {
+	if resp != nil {
+		resp.Body.Close()
+	}
+}

@@ -1,0 +1,236 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Causes with which the registry ends an attempt.
+var (
+	errAbandoned = errors.New("the API server stopped answering")
+	errCut       = errors.New("the API server is down")
+	errDraining  = errors.New("kuberelay is shutting down")
+)
+
+// phase is how far an attempt has come.
+type phase uint8
+
+const (
+	phaseIdle    phase = iota // no attempt is under way
+	phaseWaiting              // sent, or being sent; no response headers yet
+	phaseStream               // response headers are here; the body, or a tunnel, is passing
+)
+
+// streamPace is how many streams a second are cut when their server goes
+// DOWN, so that its clients do not all arrive at the survivors at once
+// (kubernetes#107781 limits the API server's own shutdown the same way).
+const streamPace = 200
+
+// Registry knows every request in flight. A server's death, a drain and a
+// shutdown are each "cancel by property" on it. The zero value is ready.
+type Registry struct {
+	shards [16]registryShard
+	next   atomic.Uint32
+}
+
+type registryShard struct {
+	mu    sync.Mutex
+	first *Flight
+	count int
+	_     [40]byte // one shard a cache line
+}
+
+// Flight is one client request in flight, over all its attempts.
+type Flight struct {
+	shard      *registryShard
+	prev, next *Flight
+
+	kind string // as Recorder.Begin has it
+
+	mu       sync.Mutex
+	phase    phase
+	upstream *Upstream
+	since    time.Time // of the phase
+	resend   bool      // the attempt may be abandoned and sent elsewhere
+	stream   bool      // a watch, a followed log or a tunnel
+	cancel   context.CancelCauseFunc
+	drain    func() // ends a stream at its next frame boundary; nil: it cannot
+}
+
+// Add registers a flight; [Flight.End] takes it out again.
+func (r *Registry) Add(f *Flight) {
+	s := &r.shards[r.next.Add(1)%uint32(len(r.shards))]
+	f.shard = s
+	s.mu.Lock()
+	f.next = s.first
+	if s.first != nil {
+		s.first.prev = f
+	}
+	s.first = f
+	s.count++
+	s.mu.Unlock()
+}
+
+// End takes the flight out of its registry.
+func (f *Flight) End() {
+	s := f.shard
+	s.mu.Lock()
+	if f.prev != nil {
+		f.prev.next = f.next
+	} else {
+		s.first = f.next
+	}
+	if f.next != nil {
+		f.next.prev = f.prev
+	}
+	f.prev, f.next = nil, nil
+	s.count--
+	s.mu.Unlock()
+}
+
+// attempt notes that the request is on its way to an upstream.
+func (f *Flight) attempt(u *Upstream, resend bool, cancel context.CancelCauseFunc) {
+	now := time.Now()
+	f.mu.Lock()
+	f.phase, f.upstream, f.since, f.resend, f.cancel = phaseWaiting, u, now, resend, cancel
+	f.mu.Unlock()
+}
+
+// streaming notes that response headers are here. drain, which may be nil,
+// ends the stream cleanly.
+func (f *Flight) streaming(stream bool, drain func()) {
+	f.mu.Lock()
+	f.phase, f.stream, f.drain = phaseStream, stream, drain
+	f.mu.Unlock()
+}
+
+// canceller returns what ends the attempt that is under way.
+func (f *Flight) canceller() context.CancelCauseFunc {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.cancel
+}
+
+// idle notes that the attempt is over.
+func (f *Flight) idle() {
+	f.mu.Lock()
+	f.phase, f.upstream, f.cancel, f.drain = phaseIdle, nil, nil, nil
+	f.mu.Unlock()
+}
+
+// Len is the number of requests in flight.
+func (r *Registry) Len() int {
+	n := 0
+	for i := range r.shards {
+		s := &r.shards[i]
+		s.mu.Lock()
+		n += s.count
+		s.mu.Unlock()
+	}
+	return n
+}
+
+// Counts is the number of requests in flight by kind, as [Recorder] has it.
+func (r *Registry) Counts() map[string]int {
+	counts := make(map[string]int)
+	r.each(func(f *Flight) { counts[f.kind]++ })
+	return counts
+}
+
+// each calls do for every flight, with the flight locked.
+func (r *Registry) each(do func(*Flight)) {
+	for i := range r.shards {
+		s := &r.shards[i]
+		s.mu.Lock()
+		for f := s.first; f != nil; f = f.next {
+			f.mu.Lock()
+			do(f)
+			f.mu.Unlock()
+		}
+		s.mu.Unlock()
+	}
+}
+
+// Stalled returns the upstreams from which a request has been waiting for
+// response headers for longer than the given time.
+func (r *Registry) Stalled(longer time.Duration) []*Upstream {
+	var stalled []*Upstream
+	before := time.Now().Add(-longer)
+	r.each(func(f *Flight) {
+		if f.phase != phaseWaiting || f.since.After(before) {
+			return
+		}
+		for _, u := range stalled {
+			if u == f.upstream {
+				return
+			}
+		}
+		stalled = append(stalled, f.upstream)
+	})
+	return stalled
+}
+
+// Abandon ends the attempts that wait for response headers from the upstream
+// and may be sent elsewhere, and returns how many there were.
+func (r *Registry) Abandon(id string) (n int) {
+	r.each(func(f *Flight) {
+		if f.phase == phaseWaiting && f.resend && f.upstream.ID == id {
+			f.cancel(errAbandoned)
+			n++
+		}
+	})
+	return n
+}
+
+// Cut ends everything that is in flight to the upstream: short requests at
+// once, streams at 200 a second. It returns when all are told, or when ctx ends.
+func (r *Registry) Cut(ctx context.Context, id string) {
+	var streams []context.CancelCauseFunc
+	r.each(func(f *Flight) {
+		switch {
+		case f.phase == phaseIdle || f.upstream.ID != id:
+		case f.phase == phaseStream && f.stream:
+			streams = append(streams, f.cancel)
+		default:
+			f.cancel(errCut)
+		}
+	})
+	if len(streams) == 0 {
+		return
+	}
+	const perTick = 10
+	tick := time.NewTicker(time.Second * perTick / streamPace)
+	defer tick.Stop()
+	for i, cancel := range streams {
+		if i > 0 && i%perTick == 0 {
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+				return
+			}
+		}
+		cancel(errCut)
+	}
+}
+
+// Drain asks every stream that has frames to end at its next frame boundary.
+// Short requests and tunnels go on.
+func (r *Registry) Drain() {
+	r.each(func(f *Flight) {
+		if f.phase == phaseStream && f.drain != nil {
+			f.drain()
+		}
+	})
+}
+
+// Abort ends everything that is in flight.
+func (r *Registry) Abort() {
+	r.each(func(f *Flight) {
+		if f.phase != phaseIdle {
+			f.cancel(errDraining)
+		}
+	})
+}

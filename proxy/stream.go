@@ -1,0 +1,208 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/net/http/httpguts"
+
+	"github.com/kuberelay/kuberelay/balancer"
+)
+
+// copySize is the size of the buffers that bodies pass through: four TLS
+// records.
+const copySize = 64 << 10
+
+var copyBuffers = sync.Pool{New: func() any { return new([copySize]byte) }}
+
+// ready is a body that knows whether more of it can be read without waiting.
+type ready interface{ Ready() bool }
+
+// stream passes the response on. Its error is the upstream's: the body broke
+// off, and so did the client's connection.
+func (x *exchange) stream(ctx context.Context, resp *http.Response) (lost error) {
+	defer resp.Body.Close()
+	copyHeader(x.w.Header(), resp.Header)
+	for name := range resp.Trailer {
+		x.w.Header().Add("Trailer", name)
+	}
+	x.code = resp.StatusCode
+	x.w.WriteHeader(resp.StatusCode)
+
+	if resp.ContentLength == 0 || x.r.Method == http.MethodHead {
+		x.flight.streaming(false, nil)
+		return nil
+	}
+	s := bodyStream{x: x, resp: resp, control: http.NewResponseController(x.w)}
+	drain := s.prepareDrain(ctx)
+	x.flight.streaming(x.kind == balancer.Watch, drain)
+	if drain != nil && x.h.draining.Load() {
+		drain()
+	}
+	err := s.copy()
+	switch {
+	case err == nil:
+		for name, values := range resp.Trailer {
+			x.w.Header()[name] = values
+		}
+		return nil
+	case errors.Is(context.Cause(ctx), errDraining) && s.frames.boundary() && x.kind == balancer.Watch:
+		return nil // a clean end
+	}
+	x.err = err
+	// The client must see an error, not a short answer that looks whole.
+	x.abort(s.control)
+	if s.clientGone || x.r.Context().Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// abort breaks the client's connection off.
+func (x *exchange) abort(control *http.ResponseController) {
+	_ = control.Flush() // on error the connection is broken already
+	conn, _, err := control.Hijack()
+	if err != nil {
+		return
+	}
+	conn.Close()
+}
+
+// bodyStream copies one response body.
+type bodyStream struct {
+	x          *exchange
+	resp       *http.Response
+	control    *http.ResponseController
+	clientGone bool
+
+	frames   frames
+	stopping atomic.Bool // end at the next frame boundary
+	between  atomic.Bool // no frame is half sent
+}
+
+// prepareDrain returns how the stream is ended cleanly, or nil if a short
+// body should just come to its end. The stream keeps passing bytes until a
+// frame is whole; one that waits between frames is woken.
+func (s *bodyStream) prepareDrain(ctx context.Context) func() {
+	if s.x.kind != balancer.Watch {
+		return nil
+	}
+	s.frames.framing = framingOf(s.resp.Header.Get("Content-Type"), s.resp.Header.Get("Content-Encoding"))
+	s.between.Store(true)
+	cancel := s.x.flight.canceller()
+	return func() {
+		s.stopping.Store(true)
+		if s.between.Load() {
+			cancel(errDraining)
+		}
+	}
+}
+
+// copy passes the body on. Whatever could be read without waiting is sent
+// before the next wait, so that a watch event never lies in a buffer.
+func (s *bodyStream) copy() error {
+	buf := copyBuffers.Get().(*[copySize]byte)
+	defer copyBuffers.Put(buf)
+	known := s.resp.ContentLength
+	more, _ := s.resp.Body.(ready)
+	watch := s.x.kind == balancer.Watch
+	if known < 0 { // the answer's head does not wait for its first byte
+		if more == nil || !more.Ready() {
+			if err := s.flush(); err != nil {
+				return err
+			}
+		}
+	}
+	for {
+		n, err := s.fill(buf[:], more)
+		if n > 0 {
+			p := buf[:n]
+			if watch {
+				p = s.frame(p)
+			}
+			written, werr := s.x.w.Write(p)
+			s.x.bytes += int64(written)
+			if werr != nil {
+				s.clientGone = true
+				return werr
+			}
+			if watch && s.stopping.Load() && s.frames.boundary() {
+				return nil
+			}
+			if err == nil && known != s.x.bytes {
+				if ferr := s.flush(); ferr != nil {
+					return ferr
+				}
+			}
+		}
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// fill reads at least once, and on while more is there already.
+func (s *bodyStream) fill(buf []byte, more ready) (n int, err error) {
+	for {
+		var m int
+		m, err = s.resp.Body.Read(buf[n:])
+		n += m
+		if err != nil || n == len(buf) || more == nil || !more.Ready() {
+			return n, err
+		}
+	}
+}
+
+// frame follows the frames in p. While the stream is being stopped it cuts p
+// off after the last whole frame.
+func (s *bodyStream) frame(p []byte) []byte {
+	stopping := s.stopping.Load()
+	last := s.frames.advance(p)
+	if stopping && last > 0 {
+		s.frames.inside = false
+		return p[:last]
+	}
+	s.between.Store(s.frames.boundary())
+	return p
+}
+
+func (s *bodyStream) flush() error {
+	err := s.control.Flush()
+	if err != nil {
+		s.clientGone = true
+	}
+	return err
+}
+
+// hopByHop are the fields that belong to one connection.
+//
+// Source: RFC 9110, section 7.6.1.
+func hopByHop(name string) bool {
+	switch name {
+	case "Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade":
+		return true
+	}
+	return false
+}
+
+// copyHeader copies a response's end-to-end fields.
+func copyHeader(dst, src http.Header) {
+	connection := src["Connection"]
+	for name, values := range src {
+		if hopByHop(name) {
+			continue
+		}
+		if len(connection) > 0 && httpguts.HeaderValuesContainsToken(connection, strings.ToLower(name)) {
+			continue
+		}
+		dst[name] = values
+	}
+}

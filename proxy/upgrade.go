@@ -1,0 +1,192 @@
+package proxy
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/kuberelay/kuberelay/balancer"
+)
+
+// forwardUpgrade connects the client with a server that speaks WebSocket or
+// SPDY/3.1. Nothing is sent twice once a byte has gone upstream, and the two
+// connections are joined after 101 alone (CVE-2018-1002105, CVE-2020-8559).
+func (x *exchange) forwardUpgrade() {
+	if x.r.ContentLength != 0 {
+		x.fail(answerBadRequest("an upgrade request cannot have a body"), nil)
+		return
+	}
+	a, ok := x.pick()
+	for {
+		if !ok {
+			if a, ok = x.hold(); !ok {
+				x.giveUp()
+				return
+			}
+		}
+		next, more := x.attemptUpgrade(a)
+		if !more {
+			return
+		}
+		a, ok = next.attempt, next.ok
+	}
+}
+
+func (x *exchange) attemptUpgrade(a balancer.Attempt[*Upstream]) (next choice, more bool) {
+	u := a.Value()
+	x.attempts++
+	x.upstream = u.ID
+	ctx, cancel := x.attemptContext()
+	defer cancel(nil)
+	x.prepare(u)
+	x.request.Interim = nil
+	x.flight.attempt(u, false, cancel)
+	defer x.flight.idle()
+	defer a.Done()
+
+	sent := time.Now()
+	resp, conn, err := u.http1.Upgrade(ctx, &x.request)
+	if err != nil {
+		v := judgeError(ctx, err)
+		a.Report(v.breaker)
+		x.observe(u, v, err)
+		x.countAttempt(u, v, -1)
+		if !x.mayResend(v) {
+			x.failAttempt(v, err)
+			return choice{}, false
+		}
+		x.tried = append(x.tried, a.ID())
+		x.err = err
+		x.countRetry(v)
+		x.cluster.Pool.Retry(true)
+		next.attempt, next.ok = x.pick()
+		return next, true
+	}
+	v := verdictOK
+	if resp.StatusCode >= 400 {
+		v = verdictBeyond
+	}
+	if resp.StatusCode == http.StatusServiceUnavailable || resp.StatusCode == http.StatusTooManyRequests {
+		if shuttingDown(peekBody(resp)) {
+			v = verdictShuttingDown
+		}
+	}
+	a.Report(v.breaker)
+	x.observe(u, v, nil)
+	x.countAttempt(u, v, time.Since(sent))
+	switch {
+	case conn != nil:
+		x.tunnel(ctx, resp, conn)
+	case v == verdictShuttingDown && x.mayResend(v):
+		discard(resp)
+		x.tried = append(x.tried, a.ID())
+		x.countRetry(v)
+		next.attempt, next.ok = x.pick()
+		return next, true
+	case resp.StatusCode == http.StatusUnauthorized && x.refresh():
+		discard(resp)
+		x.countRetry(verdict{outcome: "unauthorized"})
+		next.attempt, next.ok = x.pick()
+		return next, true
+	case resp.StatusCode < 400:
+		// Not followed, not passed on: a redirect here would take the
+		// credential elsewhere.
+		discard(resp)
+		x.code = http.StatusInternalServerError
+		http.Error(x.w, fmt.Sprintf("invalid upgrade response: status code %d", resp.StatusCode), x.code)
+	default:
+		x.w.Header().Set("Connection", "close")
+		x.stream(ctx, resp)
+	}
+	return choice{}, false
+}
+
+// tunnel joins the two connections until either side ends.
+func (x *exchange) tunnel(ctx context.Context, resp *http.Response, upstream net.Conn) {
+	defer upstream.Close()
+	client, buffered, err := http.NewResponseController(x.w).Hijack()
+	if err != nil {
+		x.fail(answerBadGateway("the client's connection cannot be upgraded"), err)
+		return
+	}
+	defer client.Close()
+	x.code = http.StatusSwitchingProtocols
+	setKeepAlive(upstream, x.h.o.KeepAlive)
+
+	// Whoever ends the attempt ends the tunnel.
+	stop := context.AfterFunc(ctx, func() {
+		client.Close()
+		upstream.Close()
+	})
+	defer stop()
+	x.flight.streaming(true, nil)
+	if err := writeSwitch(client, resp); err != nil {
+		x.err = err
+		return
+	}
+	done := make(chan error, 2)
+	go func() { done <- x.pass(client, upstream, &x.bytes) }()
+	go func() { done <- x.pass(upstream, buffered.Reader, nil) }()
+	if err := <-done; err != io.EOF {
+		x.err = err
+	}
+	client.Close()
+	upstream.Close()
+	<-done
+	x.log("tunnel ended", zap.String("upstream", x.upstream), zap.Error(x.err))
+}
+
+// pass copies one direction of a tunnel and adds to count.
+func (x *exchange) pass(dst io.Writer, src io.Reader, count *int64) error {
+	buf := copyBuffers.Get().(*[copySize]byte)
+	defer copyBuffers.Put(buf)
+	for {
+		n, err := src.Read(buf[:])
+		if n > 0 {
+			if _, werr := dst.Write(buf[:n]); werr != nil {
+				return werr
+			}
+			if count != nil {
+				*count += int64(n)
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// writeSwitch sends the 101 head with the upstream's own fields.
+func writeSwitch(w io.Writer, resp *http.Response) error {
+	b := bufio.NewWriter(w)
+	fmt.Fprintf(b, "HTTP/1.1 %s\r\n", "101 Switching Protocols")
+	if err := resp.Header.Write(b); err != nil {
+		return err
+	}
+	b.WriteString("\r\n")
+	return b.Flush()
+}
+
+// setKeepAlive applies --keepalive to the TCP connection under an upgraded one.
+func setKeepAlive(c net.Conn, period time.Duration) {
+	if period == 0 {
+		return
+	}
+	for {
+		if tcp, ok := c.(*net.TCPConn); ok {
+			_ = tcp.SetKeepAliveConfig(net.KeepAliveConfig{Enable: period > 0, Idle: period, Interval: period}) // the connection works without
+			return
+		}
+		under, ok := c.(interface{ NetConn() net.Conn })
+		if !ok {
+			return
+		}
+		c = under.NetConn()
+	}
+}

@@ -1,0 +1,280 @@
+package e2e
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// relay is one kuberelay process.
+type relay struct {
+	t     testing.TB
+	cmd   *exec.Cmd
+	URL   string // of the listener
+	Admin string // of the admin server
+	log   *logBuffer
+	ended chan error
+}
+
+// logBuffer keeps a process's standard error and lets tests wait for a line.
+type logBuffer struct {
+	mu    sync.Mutex
+	lines []string
+	more  chan struct{}
+}
+
+func (b *logBuffer) add(line string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.lines = append(b.lines, line)
+	close(b.more)
+	b.more = make(chan struct{})
+}
+
+func (b *logBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return strings.Join(b.lines, "\n")
+}
+
+// wait returns the first line for which match is true, as soon as it is there.
+func (b *logBuffer) wait(ctx context.Context, match func(string) bool) (string, error) {
+	seen := 0
+	for {
+		b.mu.Lock()
+		lines, more := b.lines[seen:], b.more
+		seen = len(b.lines)
+		b.mu.Unlock()
+		for _, line := range lines {
+			if match(line) {
+				return line, nil
+			}
+		}
+		select {
+		case <-more:
+		case <-ctx.Done():
+			return "", ctx.Err()
+		}
+	}
+}
+
+// startRelay runs `kuberelay proxy` on free ports and waits until it serves.
+func startRelay(t testing.TB, args ...string) *relay {
+	t.Helper()
+	args = append([]string{"proxy", "--port=0", "--admin-address=127.0.0.1:0", "--log-format=json"}, args...)
+	cmd := exec.Command(kuberelay, args...)
+	cmd.Env = append(os.Environ(), "KUBECONFIG=")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stderr, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &relay{t: t, cmd: cmd, log: &logBuffer{more: make(chan struct{})}, ended: make(chan error, 1)}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var readers sync.WaitGroup
+	readers.Go(func() {
+		for lines := bufio.NewScanner(stderr); lines.Scan(); {
+			r.log.add(lines.Text())
+		}
+	})
+	first := make(chan string, 1)
+	readers.Go(func() {
+		lines := bufio.NewScanner(stdout)
+		if lines.Scan() {
+			first <- lines.Text()
+		}
+		close(first)
+		_, _ = io.Copy(io.Discard, stdout) // only the first line is of interest
+	})
+	go func() {
+		readers.Wait()
+		r.ended <- cmd.Wait()
+	}()
+	t.Cleanup(r.stop)
+	line, ok := <-first
+	addr, found := strings.CutPrefix(line, "Starting to serve on ")
+	if !ok || !found {
+		t.Fatalf("kuberelay does not start: stdout %q, stderr:\n%s", line, r.log)
+	}
+	r.URL = "http://" + addr
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	adminLine, err := r.log.wait(ctx, func(l string) bool { return strings.Contains(l, `"admin server listening"`) })
+	if err != nil {
+		t.Fatalf("the admin server's address is not logged:\n%s", r.log)
+	}
+	var entry struct {
+		Address string `json:"address"`
+	}
+	if err := json.Unmarshal([]byte(adminLine), &entry); err != nil {
+		t.Fatal(err)
+	}
+	r.Admin = "http://" + entry.Address
+	return r
+}
+
+// stop ends the process in order, if it still runs, and shows its log when
+// the test failed.
+func (r *relay) stop() {
+	select {
+	case <-r.ended:
+	default:
+		_ = r.cmd.Process.Signal(syscall.SIGTERM) // it may just have ended
+		select {
+		case <-r.ended:
+		case <-time.After(20 * time.Second):
+			_ = r.cmd.Process.Kill()
+			r.t.Errorf("kuberelay did not end within 20 s of SIGTERM")
+		}
+	}
+	if r.t.Failed() {
+		r.t.Logf("kuberelay's log:\n%s", r.log)
+	}
+}
+
+// upstream is one line of /api/v1/status.
+type upstream struct {
+	ID, State, Source, Reason string
+	Since                     time.Time
+	Weight                    float64
+	Streams, InFlight         int
+}
+
+func (r *relay) upstreams() (map[string]upstream, error) {
+	resp, err := http.Get(r.Admin + "/api/v1/status")
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	var status struct{ Clusters []struct{ Upstreams []upstream } }
+	if err := json.NewDecoder(resp.Body).Decode(&status); err != nil {
+		return nil, err
+	}
+	all := make(map[string]upstream)
+	for _, c := range status.Clusters {
+		for _, u := range c.Upstreams {
+			all[u.ID] = u
+		}
+	}
+	return all, nil
+}
+
+// await polls the status until ok is true of it, and returns how long that took.
+func (r *relay) await(what string, within time.Duration, ok func(map[string]upstream) bool) time.Duration {
+	r.t.Helper()
+	start := time.Now()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		all, err := r.upstreams()
+		if err == nil && ok(all) {
+			return time.Since(start)
+		}
+		if time.Since(start) > within {
+			r.t.Fatalf("%s: not within %v; status %+v, %v", what, within, all, err)
+		}
+		<-tick.C
+	}
+}
+
+func (r *relay) awaitState(id, state string, within time.Duration) time.Duration {
+	r.t.Helper()
+	return r.await(id+" "+state, within, func(all map[string]upstream) bool { return all[id].State == state })
+}
+
+// awaitAllReady waits until every one of the servers is READY.
+func (r *relay) awaitAllReady(ids []string, within time.Duration) {
+	r.t.Helper()
+	r.await("all READY", within, func(all map[string]upstream) bool {
+		for _, id := range ids {
+			if all[id].State != "READY" {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// request sends one request without any retry.
+func (r *relay) request(method, path, body string) (int, http.Header, []byte, error) {
+	var reader io.Reader
+	if body != "" {
+		reader = strings.NewReader(body)
+	}
+	req, err := http.NewRequest(method, r.URL+path, reader)
+	if err != nil {
+		return 0, nil, nil, err
+	}
+	if body != "" {
+		req.Header.Set("Content-Type", "application/json")
+		req.GetBody = nil // net/http must not send it twice
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return 0, nil, nil, err
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	return resp.StatusCode, resp.Header, b, err
+}
+
+// client keeps connections for the load of the tests.
+var client = &http.Client{
+	Transport: &http.Transport{MaxIdleConnsPerHost: 256, DisableCompression: true},
+	CheckRedirect: func(*http.Request, []*http.Request) error {
+		return http.ErrUseLastResponse
+	},
+}
+
+// kubectl runs the lab's kubectl against the relay and returns its output.
+func (r *relay) kubectl(stdin string, args ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, kubectlPath, append([]string{"--server=" + r.URL, "--cache-dir=" + cacheDir}, args...)...)
+	cmd.Env = append(os.Environ(), "KUBECONFIG=/dev/null", "HOME="+cacheDir)
+	cmd.Stdin = strings.NewReader(stdin)
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	if err := cmd.Run(); err != nil {
+		return out.String(), fmt.Errorf("kubectl %s: %w: %s", strings.Join(args, " "), err, errs.String())
+	}
+	return out.String(), nil
+}
+
+func (r *relay) mustKubectl(stdin string, args ...string) string {
+	r.t.Helper()
+	out, err := r.kubectl(stdin, args...)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return out
+}
+
+// buildKuberelay compiles the binary under test.
+func buildKuberelay(dir string) (string, error) {
+	bin := filepath.Join(dir, "kuberelay")
+	cmd := exec.Command("go", "build", "-o", bin, "./cmd/kuberelay")
+	cmd.Dir = filepath.Join("..", "..")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build kuberelay: %w\n%s", err, out)
+	}
+	return bin, nil
+}

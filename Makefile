@@ -57,7 +57,7 @@ fuzz: ## Run every fuzz target for FUZZTIME (10s).
 
 .PHONY: bench
 bench: ## Compare CPU and latency with kubectl proxy, in one run.
-	@hack/bench.sh $(ARGS)
+	@go run ./test/bench $(ARGS)
 
 .PHONY: lint
 lint: ## Check formatting, go vet and golangci-lint.

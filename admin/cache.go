@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"maps"
 	"sync"
 	"sync/atomic"
 )
@@ -51,9 +52,7 @@ func (c *cache[K, V]) slow(k K) V {
 	if !ok {
 		if c.back == nil {
 			c.back = make(map[K]V, 2*len(front)+1)
-			for key, value := range front {
-				c.back[key] = value
-			}
+			maps.Copy(c.back, front)
 		}
 		v = c.bind(k)
 		c.back[k] = v

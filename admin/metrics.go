@@ -104,6 +104,9 @@ func NewMetrics(b Build) *Metrics {
 	m.retryCache = newCache(maxReasonSeries, bindPair(m.retries), foldSecond)
 	m.refreshCache = newCache(maxReasonSeries, bindPair(m.credentialRefresh), foldSecond)
 	m.deniedCache = newCache(maxReasonSeries, func(reason string) prometheus.Counter {
+		if reason == "" {
+			reason = other // an empty label would be no label
+		}
 		return m.denied.WithLabelValues(label(reason))
 	}, foldAll)
 

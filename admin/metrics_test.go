@@ -155,6 +155,11 @@ func TestStrangersCannotMakeSeries(t *testing.T) {
 	if n := testutil.CollectAndCount(m.retries); n > maxReasonSeries+1 {
 		t.Errorf("%d retry series, want at most %d", n, maxReasonSeries+1)
 	}
+	m = NewMetrics(Build{})
+	m.Denied("")
+	if got := testutil.ToFloat64(m.denied.WithLabelValues(other)); got != 1 {
+		t.Errorf("a denial without reason counts %v as other, want 1", got)
+	}
 	m.Stream("teleport").Inc()
 	if got := testutil.ToFloat64(m.streams["other"]); got != 1 {
 		t.Errorf("an unknown stream kind counts %v as other, want 1", got)

@@ -188,10 +188,10 @@ func (f *fixture) execConfig() *clientcmdapi.ExecConfig {
 func TestInteractivePlugin(t *testing.T) {
 	f := openPlugin(t, answer(t, &clientauthenticationv1.ExecCredentialStatus{Token: "tok"}))
 	for name, c := range map[string]struct {
-		mode        clientcmdapi.ExecInteractiveMode
-		tty, in_use bool
-		want        bool
-		err         string
+		mode       clientcmdapi.ExecInteractiveMode
+		tty, inUse bool
+		want       bool
+		err        string
 	}{
 		"never":                             {clientcmdapi.NeverExecInteractiveMode, true, false, false, ""},
 		"if available, on a terminal":       {clientcmdapi.IfAvailableExecInteractiveMode, true, false, true, ""},
@@ -202,7 +202,7 @@ func TestInteractivePlugin(t *testing.T) {
 		"always, standard input used":       {clientcmdapi.AlwaysExecInteractiveMode, true, true, false, "which is in use"},
 	} {
 		config := f.execConfig()
-		config.InteractiveMode, config.StdinUnavailable = c.mode, c.in_use
+		config.InteractiveMode, config.StdinUnavailable = c.mode, c.inUse
 		p := &execPlugin{config: config, info: map[bool]string{true: "yes", false: "no"}, group: clientauthenticationv1.SchemeGroupVersion, tty: terminal{stdinTTY: c.tty}}
 		before := len(f.runs())
 		_, err := p.fetch(t.Context())

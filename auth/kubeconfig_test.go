@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
 
@@ -197,6 +198,32 @@ func TestBrokenKubeconfigKeepsTheLastOneWithOneWarning(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestMissingKubeconfigDoesNotMeanLocalhost(t *testing.T) {
+	for name, breakIt := range map[string]func(*fixture){
+		"empty": func(f *fixture) { f.put("config", "") },
+		"gone":  func(f *fixture) { f.remove("config") },
+	} {
+		f := newFixture(t, kubeconfig("https://127.0.0.1", clientcmdapi.AuthInfo{Token: "t"}))
+		o := f.options()
+		o.Load = func() (*rest.Config, error) { // as kubectl without --kubeconfig: a missing file is no error
+			return clientcmd.NewNonInteractiveDeferredLoadingClientConfig(
+				&clientcmd.ClientConfigLoadingRules{Precedence: []string{f.path}},
+				&clientcmd.ConfigOverrides{ClusterDefaults: clientcmdapi.Cluster{Server: "http://localhost:8080"}}).ClientConfig()
+		}
+		k, err := OpenKubeconfig(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(k.Close)
+		f.Kubeconfig = k
+		breakIt(f)
+		f.reloadNow()
+		if got := f.Endpoint().URL.Host; got != "127.0.0.1" || f.token() != "Bearer t" {
+			t.Errorf("%s: the endpoint is %s, want the last one", name, got)
+		}
 	}
 }
 

@@ -349,6 +349,9 @@ func TestValidity(t *testing.T) {
 			if part := v.renewAt.Sub(now).Seconds() / lifetime.Seconds(); part < 0.749 || part > 0.851 {
 				t.Fatalf("renewed at %.3f of the lifetime, want 0.75 to 0.85", part)
 			}
+			if v.renewAt != v.renewAt.Round(0) || v.until != v.until.Round(0) {
+				t.Fatal("a monotonic time would not pass while the machine sleeps")
+			}
 			if got := v.expiry.Sub(v.until); got != leeway {
 				t.Fatalf("leeway of %s is %s, want %s", lifetime, got, leeway)
 			}

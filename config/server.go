@@ -27,7 +27,7 @@ func ParseServer(value string) (*url.URL, error) {
 	case u.Scheme != "https" && u.Scheme != "http":
 		return nil, serverError(value, "it does not begin with https://")
 	case u.User != nil:
-		return nil, serverError(value, "it holds a user or password, which belong into the kubeconfig")
+		return nil, serverError(value, "it holds a user or password, which belong in the kubeconfig")
 	case u.Hostname() == "":
 		return nil, serverError(value, "it has no host")
 	case u.Port() == "" && strings.HasSuffix(u.Host, ":"), u.Port() != "" && !validPort(u.Port()):

@@ -135,15 +135,19 @@ func oneOf(value string, allowed ...string) error {
 // problems collects what is wrong.
 type problems []error
 
-// add records err, or each of those that it joins, as a problem of field.
+// add records err, if there is one, as a problem of field, and as several if a
+// package's Validate joined them.
 func (p *problems) add(field string, err error) {
-	if joined, ok := err.(interface{ Unwrap() []error }); ok {
-		for _, err := range joined.Unwrap() {
+	if err == nil {
+		return
+	}
+	if list, ok := err.(interface{ Unwrap() []error }); ok {
+		for _, err := range list.Unwrap() {
 			p.add(field, err)
 		}
-	} else if err != nil {
-		*p = append(*p, fmt.Errorf("%s: %w", field, err))
+		return
 	}
+	*p = append(*p, fmt.Errorf("%s: %w", field, err))
 }
 
 func (p *problems) unique(field string, taken []string, name string) {

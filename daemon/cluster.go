@@ -170,8 +170,7 @@ func (c *cluster) refresh() error {
 	for _, id := range order {
 		m := wanted[id]
 		if before := old[id]; before != nil && before.generation == m.generation && before.url.String() == m.url.String() {
-			before.source = m.source
-			m = before
+			m.upstream, m.tls = before.upstream, before.tls
 			delete(old, id)
 		} else {
 			m.upstream, err = newUpstream(id, m, endpoint)

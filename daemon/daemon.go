@@ -110,6 +110,7 @@ func (d *Daemon) Start(ctx context.Context) error {
 		if err := d.admin.Start(ctx); err != nil {
 			return err
 		}
+		d.log.Info("admin server listening", zap.String("address", d.admin.Addr().String()))
 	}
 	for _, c := range d.clusters {
 		if err := c.checkIdentity(ctx); err != nil {

@@ -30,9 +30,7 @@ func (d *Daemon) newListener(l config.Listener) (*listener, error) {
 		AppendServerPath: l.AppendServerPath,
 		KeepAlive:        l.KeepAlive,
 	}
-	if l.Filter.Disabled {
-		d.log.Warn("Request filter disabled, your proxy is vulnerable to XSRF attacks, please be cautious")
-	} else {
+	if !l.Filter.Disabled {
 		f, err := filter.New(l.Filter)
 		if err != nil {
 			return nil, err

@@ -40,7 +40,7 @@ run() {
 			rc=1
 			continue
 		fi
-		echo "== module $m: go test ${flags[*]} ./... (the first time it compiles everything, which shows nothing for minutes)"
+		echo "== module $m: go test ${flags[*]} ./... (the first time, it compiles for minutes)"
 		(cd "$m" && go test -json -timeout=30m "${flags[@]}" ./...) || rc=1
 	done
 	return "$rc"

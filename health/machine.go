@@ -96,7 +96,7 @@ func (m *machine) sample(kind ResultKind, checks []string, reason string, starte
 		} else {
 			m.reason = reason
 		}
-	case Certificate, Credential:
+	case Certificate, Credential, WrongCluster:
 		m.become(Misconfigured, kind, reason, now)
 	case Local:
 	default:
@@ -148,7 +148,7 @@ func (m *machine) count(kind ResultKind, checks []string, started time.Time) {
 // wasMisconfigured tells whether a sample of another kind ends a run of refused
 // handshakes or credentials: those are answers, not steps towards DOWN.
 func (m *machine) wasMisconfigured(kind ResultKind) bool {
-	return kind != m.last && (m.last == Certificate || m.last == Credential)
+	return kind != m.last && (m.last == Certificate || m.last == Credential || m.last == WrongCluster)
 }
 
 // alive takes in what /livez said after a red sample.

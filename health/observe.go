@@ -13,10 +13,10 @@ const (
 )
 
 // Observe takes in what the data path saw. Refused, Unreachable, Unresolved,
-// Reset and Timeout count as one sample and start a probe at once; ShuttingDown
-// makes the target DEGRADED and Certificate MISCONFIGURED at once; Pass is
-// ObservePass. Other kinds only start a probe. It never blocks; observations of
-// one kind that were not taken in yet are one.
+// Reset and Timeout count as one sample until the next probe's end, and start
+// that probe at once; ShuttingDown makes the target DEGRADED and Certificate
+// MISCONFIGURED at once; Pass is ObservePass. Other kinds only start a probe. It
+// never blocks.
 func (g *Group) Observe(id string, o Observation) { g.observe(id, o, "") }
 
 // ObserveError is Observe for the error of an attempt, classified by [Classify];

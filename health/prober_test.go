@@ -212,13 +212,19 @@ func TestProbeClassifiesFailures(t *testing.T) {
 			return "https://" + listen(t, func(c net.Conn) { io.Copy(io.Discard, c) }).Addr().String()
 		}, Timeout, "accepts TCP, but the TLS handshake does not end in time: the process may hang"},
 		{"a process that hangs before its answer", func(t *testing.T) string {
-			return serve(t, config(), func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }).URL
+			thaw := make(chan struct{})
+			s := serve(t, config(), func(http.ResponseWriter, *http.Request) { <-thaw })
+			t.Cleanup(func() { close(thaw) })
+			return s.URL
 		}, Timeout, "no answer to /readyz in time"},
 		{"a process that hangs within its answer", func(t *testing.T) string {
-			return serve(t, config(), func(w http.ResponseWriter, r *http.Request) {
+			thaw := make(chan struct{})
+			s := serve(t, config(), func(w http.ResponseWriter, _ *http.Request) {
 				w.(http.Flusher).Flush()
-				<-r.Context().Done()
-			}).URL
+				<-thaw
+			})
+			t.Cleanup(func() { close(thaw) })
+			return s.URL
 		}, Timeout, "answer to /readyz not complete in time"},
 		{"a connection that is closed", func(t *testing.T) string {
 			return "https://" + listen(t, func(c net.Conn) { c.Read(make([]byte, 16<<10)) }).Addr().String()
@@ -250,7 +256,11 @@ func TestProbeClassifiesFailures(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+			timeout := 20 * time.Second
+			if test.kind == Timeout {
+				timeout = 500 * time.Millisecond
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), timeout)
 			defer cancel()
 			got := prober(t, client).Probe(ctx, Target{ID: "a", URL: u}, "/readyz", false)
 			if got.Kind != test.kind || got.Code != 0 {

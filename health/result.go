@@ -39,7 +39,8 @@ const (
 	// Local: this host could not try (out of file descriptors or ports); says
 	// nothing about the upstream.
 	Local
-	// WrongCluster: marked from outside, see [Group.Misconfigured].
+	// WrongCluster: the server belongs to another cluster. A Prober that knows
+	// says so, or it is marked from outside, see [Group.Misconfigured].
 	WrongCluster
 
 	resultKinds

@@ -18,8 +18,8 @@ const (
 	Degraded
 	// Down does not answer.
 	Down
-	// Misconfigured must not get a request: its certificate does not verify,
-	// it refuses the probe's credential, or it belongs to another cluster.
+	// Misconfigured needs a person: its certificate does not verify, it refuses
+	// the probe's credential, or it belongs to another cluster.
 	Misconfigured
 )
 
@@ -60,7 +60,10 @@ type Transition struct {
 	From, To State
 	// Reason is one line for people, without secrets.
 	Reason string
-	// Cause is the kind of the sample that tipped the state.
+	// Cause is the kind of the sample that tipped the state. It tells the two
+	// sorts of Misconfigured apart: Certificate and WrongCluster must not get a
+	// request; after Credential only the probe's own credential is refused, and
+	// clients may well have another one.
 	Cause ResultKind
 	At    time.Time
 }

@@ -72,6 +72,18 @@ func TestTimeline(t *testing.T) {
 		until:   10 * time.Second,
 		want:    []string{"1s a READY→SUSPECT reset", "1.5s a SUSPECT→READY pass"},
 	}, {
+		name:    "requests that are reset together are one sample",
+		targets: targets("a b"),
+		events: []event{
+			// Just after a probe, so that the next one has to wait.
+			{at: 2010 * ms, id: "a", observe: Reset},
+			{at: 2020 * ms, id: "a", observe: Reset},
+			{at: 2030 * ms, id: "a", observe: Refused},
+			{at: 2040 * ms, id: "a", observe: Timeout},
+		},
+		until: 10 * time.Second,
+		want:  []string{"2.01s a READY→SUSPECT reset", "2.6s a SUSPECT→READY pass"},
+	}, {
 		name:    "an unreachable server is DOWN after two samples",
 		targets: targets("a b"),
 		events:  []event{{at: 1 * time.Second, id: "a", server: unreachable}},
@@ -176,6 +188,19 @@ func TestTimeline(t *testing.T) {
 			"4s a READY→SUSPECT timeout",
 			"6s a SUSPECT→DEGRADED not-ready",
 			`6s trouble: "the only API server fails readyz"`,
+		},
+	}, {
+		name:    "a process that thaws into a red readyz is judged by its livez",
+		targets: targets("a b"),
+		events: []event{
+			{at: 1 * time.Second, id: "a", server: frozen},
+			{at: 3500 * ms, id: "a", server: red(false, "etcd")},
+		},
+		until: 10 * time.Second,
+		want: []string{
+			"4s a READY→SUSPECT timeout",
+			"4s a SUSPECT→DEGRADED not-ready",
+			"5s a DEGRADED→DOWN not-ready",
 		},
 	}, {
 		name:    "a restarted server is not used while it starts",

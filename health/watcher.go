@@ -44,6 +44,7 @@ type watcher struct {
 	again    bool      // another probe was asked for while one was in flight
 	fresh    bool      // the next probe must dial
 	silent   bool      // the latest probe had no answer in time
+	observed bool      // a passive sample was counted since the latest probe's end
 	status   Status
 	answer   answer
 }
@@ -59,7 +60,7 @@ type outcome struct {
 	liveness bool // of /livez
 	result   Result
 	took     time.Duration
-	answered bool // pingPath was asked too, and answered
+	answered bool // timed out, but pingPath was answered meanwhile
 }
 
 func newWatcher(g *Group, t Target, now time.Time) *watcher {
@@ -134,7 +135,7 @@ func (w *watcher) probe(ctx context.Context, outcomes chan<- outcome) {
 			if o.result.Kind != Timeout {
 				cancel()
 			}
-			o.answered = <-ping
+			o.answered = <-ping && o.result.Kind == Timeout
 		}
 		outcomes <- o
 	}()
@@ -165,19 +166,10 @@ func (w *watcher) absorb() bool {
 			continue
 		}
 		in.probe = true
-		switch kind {
-		case Timeout, Unresolved:
-			if w.passing(now) {
-				continue
-			}
-		case Refused, Unreachable, Reset, Certificate:
-			w.fresh = true // a kept connection would hide it
-		case ShuttingDown:
-		default:
-			continue
+		if w.counts(kind, now) {
+			w.fail(in.seen[kind], now)
+			w.machine.sample(kind, nil, in.seen[kind], now, now, w.group.view(w))
 		}
-		w.fail(in.seen[kind], now)
-		w.machine.sample(kind, nil, in.seen[kind], now, now, w.group.view(w))
 	}
 	w.settle()
 	if in.probe && w.inFlight {
@@ -189,6 +181,29 @@ func (w *watcher) absorb() bool {
 	}
 	w.due = soon
 	return true
+}
+
+// counts tells whether an observation is a sample. Those that lead to DOWN are
+// so once between two probes: many requests that fail together are one failure.
+func (w *watcher) counts(kind Observation, now time.Time) bool {
+	switch kind {
+	case ShuttingDown:
+		return true
+	case Certificate:
+		w.fresh = true
+		return true
+	case Refused, Unreachable, Reset:
+		w.fresh = true // a kept connection would hide it
+	case Timeout, Unresolved:
+		if w.passing(now) {
+			return false
+		}
+	default:
+		return false
+	}
+	first := !w.observed
+	w.observed = true
+	return first
 }
 
 // finish takes in a probe's outcome and tells whether the next one is planned;
@@ -203,6 +218,7 @@ func (w *watcher) finish(ctx context.Context, o outcome, outcomes chan<- outcome
 	}
 
 	w.silent = o.result.Kind == Timeout
+	w.observed = false
 	if w.group.options.OnProbe != nil {
 		w.group.options.OnProbe(w.target.ID, o.result, o.took)
 	}

@@ -81,14 +81,14 @@ func report(w io.Writer, err error) int {
 	return exitFailure
 }
 
-// flatten returns the errors that err joins, at any depth.
+// flatten returns the errors that errors.Join made err of, at any depth.
 func flatten(err error) []error {
-	joined, ok := err.(interface{ Unwrap() []error })
-	if !ok {
+	list, ok := err.(interface{ Unwrap() []error })
+	if !ok || errors.Join(list.Unwrap()...).Error() != err.Error() { // fmt.Errorf, with words of its own
 		return []error{err}
 	}
 	var all []error
-	for _, err := range joined.Unwrap() {
+	for _, err := range list.Unwrap() {
 		all = append(all, flatten(err)...)
 	}
 	return all

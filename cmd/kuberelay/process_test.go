@@ -41,7 +41,10 @@ func command(t *testing.T, name string, args ...string) *exec.Cmd {
 	t.Cleanup(cancel)
 	cmd := exec.CommandContext(ctx, executable, args...)
 	cmd.Args[0] = name
-	cmd.Env = []string{asProgram + "=1", "HOME=" + t.TempDir(), "PATH=" + os.Getenv("PATH"), "GOCOVERDIR=" + t.TempDir()}
+	cmd.Env = []string{
+		asProgram + "=1", "HOME=" + t.TempDir(), "PATH=" + os.Getenv("PATH"), "GOCOVERDIR=" + t.TempDir(),
+		"GORACE=atexit_sleep_ms=0", // the race detector would let each process linger for a second
+	}
 	return cmd
 }
 

@@ -166,7 +166,7 @@ func TestGracePeriodCutsWhatIsLeft(t *testing.T) {
 	go func() { defer close(ended); ask("http://" + p.address + "/hang") }()
 	receive(t, "request upstream", asked)
 	p.signal(syscall.SIGTERM)
-	if r := p.wait(); r.code != 0 || !strings.Contains(r.stderr, "in flight") {
+	if r := p.wait(); r.code != 0 || !strings.Contains(r.stderr, `"msg":"shut down","error":`) {
 		t.Errorf("exit code %d, want 0 and a warning of the request; standard error:\n%s", r.code, r.stderr)
 	}
 	receive(t, "end of the request", ended)

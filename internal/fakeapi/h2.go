@@ -195,8 +195,8 @@ func (h *h2) headers(f *http2.MetaHeadersFrame) error {
 	h.streams[f.StreamID] = s
 	h.mu.Unlock()
 
-	r, err := s.request(f)
-	if err != nil {
+	r, ok := s.request(f)
+	if !ok {
 		s.reset(http2.ErrCodeProtocol)
 		return nil
 	}
@@ -210,12 +210,13 @@ func (h *h2) headers(f *http2.MetaHeadersFrame) error {
 	return nil
 }
 
-// request builds net/http's form of the request.
-func (s *stream) request(f *http2.MetaHeadersFrame) (*http.Request, error) {
+// request builds net/http's form of the request; ok is false for a target that
+// cannot be parsed.
+func (s *stream) request(f *http2.MetaHeadersFrame) (r *http.Request, ok bool) {
 	target := f.PseudoValue("path")
 	u, err := url.ParseRequestURI(target)
 	if err != nil {
-		return nil, err
+		return nil, false
 	}
 	header := http.Header{}
 	for _, field := range f.RegularFields() {
@@ -224,7 +225,7 @@ func (s *stream) request(f *http2.MetaHeadersFrame) (*http.Request, error) {
 	if cookies := header["Cookie"]; len(cookies) > 1 { // RFC 9113 §8.2.3
 		header.Set("Cookie", strings.Join(cookies, "; "))
 	}
-	r := &http.Request{
+	r = &http.Request{
 		Method: f.PseudoValue("method"), URL: u, RequestURI: target, Host: f.PseudoValue("authority"),
 		Proto: "HTTP/2.0", ProtoMajor: 2, Header: header, Body: s.body, ContentLength: -1,
 		RemoteAddr: s.conn.conn.RemoteAddr().String(),
@@ -236,7 +237,7 @@ func (s *stream) request(f *http2.MetaHeadersFrame) (*http.Request, error) {
 	} else if f.StreamEnded() {
 		r.ContentLength = 0
 	}
-	return r.WithContext(s.ctx), nil
+	return r.WithContext(s.ctx), true
 }
 
 // goAway tells the client that no further stream is answered. With unprocessed

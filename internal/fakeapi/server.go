@@ -85,7 +85,7 @@ func New(t testing.TB, o Options) *Server {
 		ReadHeaderTimeout: handshakeTimeout,
 		ErrorLog:          log.New(io.Discard, "", 0), // faults are what it is for
 		BaseContext:       func(net.Listener) context.Context { return ctx },
-		ConnContext:       func(ctx context.Context, c net.Conn) context.Context { return withConn(ctx, c) },
+		ConnContext:       withConn,
 		TLSNextProto:      map[string]func(*http.Server, *tls.Conn, http.Handler){}, // HTTP/2 never gets there
 	}
 	s.wg.Go(func() { _ = s.http1.Serve(s.handoff) }) // ends with ErrServerClosed

@@ -27,7 +27,7 @@ func Upgrade(greeting string) http.Handler {
 			return
 		}
 		defer raw.Close()
-		defer ex.conn.Close() // no close_notify may hold it up
+		defer func() { _ = ex.conn.Close() }() // first: raw's close_notify could be held up by a fault
 		var head strings.Builder
 		fmt.Fprintf(&head, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: %s\r\n", protocol)
 		if key := r.Header.Get("Sec-Websocket-Key"); key != "" {

@@ -79,7 +79,10 @@ func (w *Watch) update(f func()) {
 // Send sends an event: {"type":TYPE,"object":OBJECT} and a newline.
 func (w *Watch) Send(kind string, object any) {
 	w.t.Helper()
-	frame, err := json.Marshal(map[string]any{"type": kind, "object": object})
+	frame, err := json.Marshal(struct {
+		Type   string `json:"type"`
+		Object any    `json:"object"`
+	}{kind, object})
 	if err != nil {
 		w.t.Errorf("fakeapi: watch event: %v", err)
 		return

@@ -30,11 +30,13 @@ type body struct {
 	how   framing
 	left  int64 // byLength: of the body
 	chunk chunkReader
+	dry   bool  // the last Read took all that was there
 	state atomic.Int32
 	err   error // what Read answers once done; written before state is
 }
 
-// Read reads from the connection. Its errors are io.EOF and *Error.
+// Read waits until something is there, and then fills p with as much as is
+// there. Its errors are io.EOF, possibly along with the last bytes, and *Error.
 func (b *body) Read(p []byte) (int, error) {
 	if !b.state.CompareAndSwap(bodyFree, bodyHeld) {
 		if b.state.Load() == bodyDone {
@@ -45,7 +47,7 @@ func (b *body) Read(p []byte) (int, error) {
 	var n int
 	var err error
 	if len(p) > 0 {
-		n, err = b.read(p)
+		n, err = b.fill(p)
 	}
 	if err == nil {
 		if b.state.CompareAndSwap(bodyHeld, bodyFree) {
@@ -71,13 +73,71 @@ func (b *body) Close() error {
 	return nil
 }
 
-// read reads some of the body; at its end it returns io.EOF, possibly along
-// with the last bytes.
+// Ready reports whether Read would return without waiting. It is what tells a
+// proxy to flush what it holds. The first call after a Read that took all that
+// was there says no without looking again.
+func (b *body) Ready() bool {
+	if !b.state.CompareAndSwap(bodyFree, bodyHeld) {
+		return b.state.Load() == bodyDone
+	}
+	ready := !b.dry && b.available()
+	b.dry = false
+	if !b.state.CompareAndSwap(bodyHeld, bodyFree) {
+		b.end(errBodyClosed)
+		return true
+	}
+	return ready
+}
+
+// available looks for bytes of the body without taking any.
+func (b *body) available() bool {
+	c := b.x.c
+	c.startProbe()
+	defer c.endProbe()
+	for {
+		var err error
+		switch {
+		case b.how == byChunks && b.chunk.stage != chunkData:
+			err = b.chunk.next(&c.rd)
+		case c.rd.buffered() > 0:
+			return true
+		default:
+			err = c.rd.fill()
+		}
+		if err != nil {
+			return err != errWouldBlock // an end or a failure is news too
+		}
+	}
+}
+
+// fill reads once, and on while there is more: several TLS records make one
+// write of a proxy. At the body's end it returns io.EOF.
+func (b *body) fill(p []byte) (n int, err error) {
+	c := b.x.c
+	if c.rd.buffered() == 0 {
+		c.disarm() // a body may take its time
+	}
+	b.dry = false
+	n, err = b.read(p)
+	if err != nil || n == len(p) {
+		return n, err
+	}
+	c.startProbe()
+	defer c.endProbe()
+	for n < len(p) && err == nil {
+		var m int
+		m, err = b.read(p[n:])
+		n += m
+	}
+	if err == errWouldBlock {
+		b.dry, err = true, nil
+	}
+	return n, err
+}
+
+// read reads some of the body.
 func (b *body) read(p []byte) (int, error) {
 	rd := &b.x.c.rd
-	if rd.buffered() == 0 {
-		b.x.c.disarm() // a body may take its time
-	}
 	switch b.how {
 	case byLength:
 		n, err := rd.read(p[:min(int64(len(p)), b.left)])
@@ -103,9 +163,8 @@ func (b *body) read(p []byte) (int, error) {
 
 // drain reads what has arrived. It returns io.EOF at the end of the body.
 func (b *body) drain() error {
-	sock := b.x.c.sock
-	sock.probing = true
-	defer func() { sock.probing = false }()
+	b.x.c.startProbe()
+	defer b.x.c.endProbe()
 	scratch := make([]byte, readBufferSize)
 	for drained := 0; drained < maxDrain; {
 		n, err := b.read(scratch)

@@ -26,6 +26,7 @@ type chunkReader struct {
 	stage   chunkStage
 	left    int64 // of the current chunk's data
 	limit   int   // of the trailer, in bytes
+	ended   error // what next found at the end: io.EOF or a failure
 	trailer http.Header
 }
 
@@ -58,8 +59,19 @@ func (c *chunkReader) read(rd *reader, p []byte) (n int, err error) {
 }
 
 // next reads the framing between two chunks' data; io.EOF is the end of the
-// body.
+// body. When that is not all there and rd does not wait, next can be repeated.
 func (c *chunkReader) next(rd *reader) error {
+	if c.ended != nil {
+		return c.ended
+	}
+	err := c.advance(rd)
+	if err != nil && err != errWouldBlock {
+		c.ended = err
+	}
+	return err
+}
+
+func (c *chunkReader) advance(rd *reader) error {
 	if c.stage == chunkTrailer {
 		return c.readTrailer(rd)
 	}

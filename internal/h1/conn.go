@@ -60,6 +60,14 @@ func (c *conn) disarm() {
 	}
 }
 
+// startProbe makes reads return errWouldBlock instead of waiting.
+func (c *conn) startProbe() {
+	c.disarm() // a deadline that has passed would answer in the socket's place
+	c.sock.probing = true
+}
+
+func (c *conn) endProbe() { c.sock.probing = false }
+
 // quiet reports that the peer has neither closed the connection nor sent
 // anything since the last response. Unasked bytes could pass for the answer to
 // the next request, which may be another client's.

@@ -271,3 +271,87 @@ func TestARetiredTransportKeepsNothing(t *testing.T) {
 		t.Errorf("stats %+v", st)
 	}
 }
+
+// Ready is what tells a proxy to flush.
+func TestReadyTellsWhetherABodyCanBeRead(t *testing.T) {
+	for name, tc := range map[string]struct{ head, one, two, end string }{
+		"chunked": {"Transfer-Encoding: chunked\r\n\r\n", "3\r\none\r\n", "3\r\ntwo\r\n", "0\r\n\r\n"},
+		"length":  {"Content-Length: 6\r\n\r\n", "one", "two", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			steps, sent := make(chan string), make(chan struct{})
+			tr := newTransport(t, rawServer(t, func(_ int, c *rawConn) {
+				c.request()
+				for s := range steps {
+					c.send(s)
+					sent <- struct{}{}
+				}
+				c.gone()
+			}))
+			send := func(s string) {
+				steps <- s
+				wait(t, sent, "the server's bytes")
+			}
+			go func() { steps <- "HTTP/1.1 200 OK\r\n" + tc.head }()
+			resp, err := tr.Do(context.Background(), get("/"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			wait(t, sent, "the head")
+			ready := resp.Body.(interface{ Ready() bool }).Ready
+			if ready() {
+				t.Error("ready before the first byte")
+			}
+			buf := make([]byte, 100)
+			for _, piece := range []string{tc.one, tc.two} {
+				for _, part := range []string{piece[:2], piece[2:]} { // also through a chunk's head
+					send(part)
+				}
+				if !ready() {
+					t.Errorf("not ready after %q", piece)
+				}
+				n, err := resp.Body.Read(buf)
+				if want := strings.Trim(piece, "\r\n3"); string(buf[:n]) != want || err != nil && err != io.EOF {
+					t.Errorf("read %q, %v; want %q", buf[:n], err, want)
+				}
+				if err == nil && ready() {
+					t.Errorf("ready after %q was read", piece)
+				}
+			}
+			if tc.end != "" {
+				send(tc.end)
+			}
+			if _, err := resp.Body.Read(buf); err != io.EOF || !ready() {
+				t.Errorf("at the end: %v, ready %v", err, ready())
+			}
+			close(steps)
+		})
+	}
+}
+
+// What has arrived in several TLS records is one Read, so that it can be one
+// write.
+func TestReadFillsTheBuffer(t *testing.T) {
+	const size = 60 << 10
+	sent := make(chan struct{})
+	tr := newTransport(t, rawServer(t, func(_ int, c *rawConn) {
+		c.request()
+		c.send("HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+		for range size / 4096 {
+			c.send(strings.Repeat("x", 4096))
+		}
+		sent <- struct{}{}
+		c.gone()
+	}))
+	resp, err := tr.Do(context.Background(), get("/"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	wait(t, sent, "the server's bytes")
+	if n, err := resp.Body.Read(make([]byte, 100000)); n != size || err != nil {
+		t.Errorf("read %d, %v; want %d", n, err, size)
+	}
+	if err := resp.Body.Close(); err != nil {
+		t.Error(err)
+	}
+}

@@ -15,7 +15,8 @@ const readBufferSize = 4 << 10
 type reader struct {
 	src  io.Reader
 	buf  []byte
-	r, w int // buf[r:w] is unread
+	r, w int   // buf[r:w] is unread
+	err  error // the source's end; some sources tell it only once
 }
 
 func (b *reader) buffered() int { return b.w - b.r }
@@ -34,22 +35,37 @@ func (b *reader) fill() error {
 	case b.w == len(b.buf):
 		b.buf = append(b.buf, make([]byte, len(b.buf))...)
 	}
-	n, err := b.src.Read(b.buf[b.w:])
+	n, err := b.receive(b.buf[b.w:])
 	b.w += n
 	if n > 0 {
-		return nil // an error will come again
-	}
-	if err == nil {
-		return io.ErrNoProgress
+		return nil
 	}
 	return err
+}
+
+// receive reads from the source, something or an error.
+func (b *reader) receive(p []byte) (int, error) {
+	if b.err != nil {
+		return 0, b.err
+	}
+	n, err := b.src.Read(p)
+	if n == 0 && err == nil {
+		err = io.ErrNoProgress
+	}
+	if err != nil && err != errWouldBlock {
+		b.err = err
+	}
+	if n > 0 {
+		err = nil
+	}
+	return n, err
 }
 
 // read is an io.Reader's Read.
 func (b *reader) read(p []byte) (int, error) {
 	if b.r == b.w {
 		if len(p) >= readBufferSize {
-			return b.src.Read(p)
+			return b.receive(p)
 		}
 		if err := b.fill(); err != nil {
 			return 0, err

@@ -133,15 +133,18 @@ func TestLists(t *testing.T) {
 }
 
 func TestSplitList(t *testing.T) {
-	for in, want := range map[string][]string{
-		"":                        nil,
-		",":                       {"", ""},
-		" a, b":                   {" a", " b"},
-		"^/a{1,2}$":               {"^/a{1", "2}$"},
-		filter.DefaultAcceptHosts: {`^localhost$`, `^127\.0\.0\.1$`, `^\[::1\]$`},
+	for _, tt := range []struct {
+		in   string
+		want []string
+	}{
+		{"", nil},
+		{",", []string{"", ""}},
+		{" a , b", []string{" a ", " b"}},
+		{"^/a{1,2}$", []string{"^/a{1", "2}$"}},
+		{filter.DefaultAcceptHosts, []string{`^localhost$`, `^127\.0\.0\.1$`, `^\[::1\]$`}},
 	} {
-		if diff := cmp.Diff(want, filter.SplitList(in)); diff != "" {
-			t.Errorf("SplitList(%q) (-want +got):\n%s", in, diff)
+		if diff := cmp.Diff(tt.want, filter.SplitList(tt.in)); diff != "" {
+			t.Errorf("SplitList(%q) (-want +got):\n%s", tt.in, diff)
 		}
 	}
 }

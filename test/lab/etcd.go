@@ -39,7 +39,7 @@ func (l *Lab) StartEtcd(ctx context.Context) error {
 		return err
 	}
 	return l.etcd.until(ctx, "etcd to be healthy", func(ctx context.Context) error {
-		return probe(ctx, http.DefaultClient, l.etcdURL+"/health")
+		return probe(ctx, l.prober, l.etcdURL+"/health")
 	})
 }
 

@@ -2,6 +2,7 @@ package lab
 
 import (
 	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/csv"
 	"fmt"
@@ -70,11 +71,11 @@ func (l *Lab) writeIdentities() error {
 		return err
 	}
 	l.gateway = newForwarder(loopback(gatewayPort), l.gatewayBackend)
-	tlsConfig, err := l.pki.tlsConfig(adminCert, adminKey)
-	if err != nil {
+	if l.adminTLS, err = l.pki.tlsConfig(adminCert, adminKey); err != nil {
 		return err
 	}
-	l.client = &http.Client{Transport: &http.Transport{TLSClientConfig: tlsConfig}}
+	l.client = &http.Client{Transport: &http.Transport{TLSClientConfig: l.adminTLS}}
+	l.prober = &http.Client{Transport: &http.Transport{TLSClientConfig: l.adminTLS, DisableKeepAlives: true}}
 	return l.writeKubeconfigs(adminCert, adminKey)
 }
 
@@ -163,6 +164,9 @@ func (l *Lab) Token(user string) string { return l.tokens[user] }
 // CAFile is the certificate of the authority that signed all of the lab's
 // certificates, in PEM.
 func (l *Lab) CAFile() string { return l.pki.file("ca.crt") }
+
+// TLSConfig is for a client that calls the API servers as the administrator.
+func (l *Lab) TLSConfig() *tls.Config { return l.adminTLS.Clone() }
 
 // IssueServing issues a server certificate of the lab's CA for the given IP
 // addresses and DNS names, and returns its files in PEM. Name tells it from

@@ -2,11 +2,13 @@ package lab
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"sync"
@@ -66,13 +68,15 @@ type Lab struct {
 	ports     *portPool
 	pki       *pki
 	tokens    map[string]string
+	adminTLS  *tls.Config
 	etcd      *component
 	etcdURL   string
 	kwok      *component
 	gateway   *forwarder
 	echo      *echoServer
 	podLog    *podLog
-	client    *http.Client
+	client    *http.Client // the administrator, through the gateway
+	prober    *http.Client // the administrator, a new connection each time
 	unlock    func()
 	closeOnce sync.Once
 	closeErr  error
@@ -208,6 +212,9 @@ func (l *Lab) Close() error {
 		if l.echo != nil {
 			l.echo.close()
 		}
+		if l.podLog != nil {
+			l.closeErr = l.podLog.close()
+		}
 		if l.client != nil {
 			l.client.CloseIdleConnections()
 		}
@@ -221,11 +228,15 @@ func (l *Lab) Close() error {
 			l.unlock()
 		}
 		if l.temporary {
-			l.closeErr = os.RemoveAll(l.Dir)
+			l.closeErr = errors.Join(l.closeErr, os.RemoveAll(l.Dir))
 		}
 	})
 	return l.closeErr
 }
+
+// StartChild starts cmd so that it dies with this process, even when that is
+// killed, and gets no signals from its terminal. The caller waits for it.
+func (l *Lab) StartChild(cmd *exec.Cmd) error { return l.spawner.start(cmd) }
 
 func (l *Lab) path(elem ...string) string {
 	return filepath.Join(append([]string{l.Dir}, elem...)...)

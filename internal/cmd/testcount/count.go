@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -35,6 +36,7 @@ type key struct{ pkg, test string }
 // it failed and none of them did.
 type counter struct {
 	out                     io.Writer
+	lastLine                string // what a test printed last, and where
 	passed, failed, skipped int
 
 	output map[key]*strings.Builder // of what has not ended well
@@ -55,26 +57,48 @@ func newCounter(out io.Writer) *counter {
 	}
 }
 
-// read counts the events of r. A line that is none is printed as it is.
-func (c *counter) read(r io.Reader) error {
-	lines := bufio.NewReader(r)
-	for {
-		line, err := lines.ReadString('\n')
-		if line != "" {
-			var e event
-			if json.Unmarshal([]byte(line), &e) != nil || e.Action == "" {
-				fmt.Fprint(c.out, line)
-			} else {
-				c.event(e)
+// read counts the events of r. A line that is none is printed as it is. At each
+// tick it says where the tests are.
+func (c *counter) read(r io.Reader, tick <-chan time.Time) error {
+	lines := make(chan string)
+	failed := make(chan error, 1)
+	go func() {
+		defer close(lines)
+		for in := bufio.NewReader(r); ; {
+			line, err := in.ReadString('\n')
+			if line != "" {
+				lines <- line
+			}
+			if err != nil {
+				failed <- err
+				return
 			}
 		}
-		if err == io.EOF {
-			return nil
-		}
-		if err != nil {
-			return err
+	}()
+	began := time.Now()
+	for {
+		select {
+		case line, ok := <-lines:
+			if !ok {
+				if err := <-failed; err != io.EOF {
+					return err
+				}
+				return nil
+			}
+			c.line(line)
+		case now := <-tick:
+			fmt.Fprintf(c.out, "     … after %v: %s\n", now.Sub(began).Round(time.Second), cmp.Or(c.lastLine, "compiling"))
 		}
 	}
+}
+
+func (c *counter) line(line string) {
+	var e event
+	if json.Unmarshal([]byte(line), &e) != nil || e.Action == "" {
+		fmt.Fprint(c.out, line)
+		return
+	}
+	c.event(e)
 }
 
 func (c *counter) event(e event) {
@@ -84,6 +108,9 @@ func (c *counter) event(e event) {
 		write(c.builds, e.ImportPath, e.Output)
 	case "output":
 		write(c.output, k, e.Output)
+		if text := strings.TrimSpace(e.Output); text != "" {
+			c.lastLine = fmt.Sprintf("%s: %.120s", e.Package, text)
+		}
 	case "pass", "fail", "skip":
 		if e.Test != "" {
 			c.testEnded(k, e)

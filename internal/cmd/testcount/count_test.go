@@ -1,8 +1,11 @@
 package main
 
 import (
+	"io"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -109,7 +112,7 @@ func TestCounter(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			var out strings.Builder
 			c := newCounter(&out)
-			if err := c.read(strings.NewReader(tt.events)); err != nil {
+			if err := c.read(strings.NewReader(tt.events), nil); err != nil {
 				t.Fatal(err)
 			}
 			if ok := c.summary(); ok != tt.ok {
@@ -120,4 +123,27 @@ func TestCounter(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestTicksSayWhereTheTestsAre(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		in, feed := io.Pipe()
+		var out strings.Builder
+		done := make(chan error)
+		go func() { done <- newCounter(&out).read(in, time.Tick(30*time.Second)) }()
+
+		time.Sleep(45 * time.Second)
+		if _, err := io.WriteString(feed, `{"Action":"output","Package":"e2e","Output":"building etcd from Go modules\n"}`+"\n"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(30 * time.Second)
+		feed.Close()
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		want := "     … after 30s: compiling\n     … after 1m0s: e2e: building etcd from Go modules\n"
+		if diff := cmp.Diff(want, out.String()); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
+	})
 }

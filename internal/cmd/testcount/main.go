@@ -4,17 +4,22 @@
 //
 //	1234 passed, 0 failed, 0 skipped
 //
-// It exits with 1 if anything failed, or nothing ran.
+// Every half minute it says where the tests are, since packages and builds can
+// take several. It exits with 1 if anything failed, or nothing ran.
 package main
 
 import (
 	"fmt"
 	"os"
+	"time"
 )
+
+// progress is how often a line says where the tests are.
+const progress = 30 * time.Second
 
 func main() {
 	c := newCounter(os.Stdout)
-	if err := c.read(os.Stdin); err != nil {
+	if err := c.read(os.Stdin, time.Tick(progress)); err != nil {
 		fmt.Fprintln(os.Stderr, "testcount:", err)
 		os.Exit(1)
 	}

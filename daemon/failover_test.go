@@ -1,0 +1,326 @@
+package daemon_test
+
+import (
+	"encoding/json"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/kuberelay/kuberelay/config"
+	"github.com/kuberelay/kuberelay/internal/fakeapi"
+)
+
+// TestRefusedGoesToASurvivorAtOnce stops one server and sends creates before
+// health can know: each must reach the other, once.
+func TestRefusedGoesToASurvivorAtOnce(t *testing.T) {
+	r := start(t, servers(t, 3))
+	r.all("POST /api/v1/pods", fakeapi.Text(201, "made"))
+	bound := r.bound()
+	r.Servers[bound].Down()
+	begun := time.Now()
+	got := r.do("POST", "/api/v1/pods", "{}")
+	took := time.Since(begun)
+	if got.Code != 201 || r.received("POST /api/v1/pods") != 1 {
+		t.Fatalf("answer %+v, %d creates received, want 201 and 1", got, r.received("POST /api/v1/pods"))
+	}
+	t.Logf("refused and answered by a survivor in %v", took)
+	r.awaitState(bound, "DOWN")
+	r.Servers[bound].Up()
+	r.awaitState(bound, "READY")
+	if w := r.state(bound).Weight; w >= 1 {
+		t.Errorf("weight %v right after DOWN → READY, want slow start", w)
+	}
+}
+
+// TestHungServer freezes the server that many reads wait for: each gets its
+// answer from another, and creates end as "may have been processed".
+func TestHungServer(t *testing.T) {
+	for name, fault := range map[string]fakeapi.Fault{"frozen": fakeapi.Freeze, "one-way loss": fakeapi.Mute} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := start(t, servers(t, 3))
+			r.all("GET /api/v1/pods", fakeapi.Text(200, "fine"))
+			r.all("POST /api/v1/pods", fakeapi.Text(201, "made"))
+			bound := r.bound()
+			watch := r.Servers[bound].Watch("/api/v1/nodes", nil)
+			resp, lines := r.watch(t.Context(), "/api/v1/nodes?watch=true")
+			watch.Await(1)
+			r.Servers[bound].SetFault(fault)
+			defer r.Servers[bound].SetFault(fakeapi.NoFault)
+
+			var requests sync.WaitGroup
+			var mu sync.Mutex
+			var slowest time.Duration
+			for range 20 {
+				requests.Go(func() {
+					begun := time.Now()
+					got := r.do("GET", "/api/v1/pods?resourceVersion=0", "")
+					mu.Lock()
+					defer mu.Unlock()
+					slowest = max(slowest, time.Since(begun))
+					if got.Code != 200 {
+						t.Errorf("read: %+v", got)
+					}
+				})
+			}
+			create := make(chan reply, 1)
+			go func() { create <- r.do("POST", "/api/v1/pods", "{}") }()
+			requests.Wait()
+			t.Logf("the slowest read took %v", slowest)
+			if got := <-create; got.Code != 201 && (got.Code != 504 && got.Code != 502 || got.Header.Get("Retry-After") != "") {
+				t.Errorf("create: %+v, want 201 from another server or 504 without Retry-After", got)
+			}
+			r.awaitState(bound, "DOWN")
+			if line, err := lines.ReadString('\n'); err == nil {
+				t.Errorf("the watch on the hung server goes on with %q", line)
+			}
+			resp.Body.Close()
+		})
+	}
+}
+
+// TestHungHandshakeIsRetriedForEveryVerb lets new connections hang before TLS
+// is up: nothing was sent, so a create may go elsewhere.
+func TestHungHandshakeIsRetriedForEveryVerb(t *testing.T) {
+	r := start(t, servers(t, 2))
+	r.all("POST /api/v1/pods", fakeapi.Text(201, "made"))
+	bound := r.bound()
+	r.Servers[bound].SetFault(fakeapi.HangHandshake)
+	r.Servers[bound].CutConnections()
+	got := r.do("POST", "/api/v1/pods", "{}")
+	if got.Code != 201 || r.received("POST /api/v1/pods") != 1 {
+		t.Errorf("answer %+v, %d creates received, want 201 and 1", got, r.received("POST /api/v1/pods"))
+	}
+}
+
+// TestKeepAliveRace closes idle connections in the moment of a request.
+func TestKeepAliveRace(t *testing.T) {
+	r := start(t, servers(t, 2))
+	r.all("GET /api/v1/pods", fakeapi.Text(200, "fine"))
+	bound := r.bound()
+	for range 5 {
+		if n := r.Servers[bound].CloseIdleOnNextByte(); n == 0 {
+			t.Fatal("no idle connection to close")
+		}
+		if got := r.do("GET", "/api/v1/pods?resourceVersion=0", ""); got.Code != 200 {
+			t.Errorf("read: %+v", got)
+		}
+		if got := r.do("GET", "/api/v1/pods?resourceVersion=0", ""); got.Code != 200 {
+			t.Errorf("read: %+v", got)
+		}
+	}
+	if s := r.state(bound); s.Breaker != "closed" || s.State != "READY" {
+		t.Errorf("a race on idle connections is nobody's fault: %+v", s)
+	}
+}
+
+// TestAllDown holds requests, and answers them in the end.
+func TestAllDown(t *testing.T) {
+	r := start(t, servers(t, 2))
+	for _, s := range r.Servers {
+		s.Down()
+	}
+	begun := time.Now()
+	got := r.do("POST", "/api/v1/pods", "{}")
+	if held := time.Since(begun); held < time.Second {
+		t.Errorf("answered after %v, want it held for 2 s", held)
+	}
+	var status metav1.Status
+	if err := json.Unmarshal([]byte(got.Body), &status); err != nil {
+		t.Fatalf("no Status: %v: %s", err, got.Body)
+	}
+	if got.Code != 503 || got.Header.Get("Retry-After") != "1" || got.Header.Get("Content-Type") != "application/json" ||
+		status.Kind != "Status" || status.Code != 503 || status.Reason != metav1.StatusReasonServiceUnavailable ||
+		status.Details == nil || status.Details.RetryAfterSeconds != 1 || len(status.Details.Causes) == 0 {
+		t.Errorf("answer %d %v %+v, want a 503 Status with Retry-After: 1", got.Code, got.Header, status)
+	}
+
+	r.all("POST /api/v1/pods", fakeapi.Text(201, "made"))
+	held := make(chan reply, 1)
+	go func() { held <- r.do("POST", "/api/v1/pods", "{}") }()
+	r.awaitInFlight(1)
+	r.Servers[0].Up()
+	if got := <-held; got.Code != 201 {
+		t.Errorf("a held create: %+v, want it made when a server is back", got)
+	}
+}
+
+func (r *relay) awaitInFlight(n int64) {
+	r.t.Helper()
+	deadline := time.Now().Add(10 * time.Second)
+	for r.Daemon.Status().InFlight.Requests != n {
+		if time.Now().After(deadline) {
+			r.t.Fatalf("%+v in flight, want %d requests", r.Daemon.Status().InFlight, n)
+		}
+	}
+}
+
+// TestAllReadyzRed has etcd trouble: every server says not ready and answers.
+func TestAllReadyzRed(t *testing.T) {
+	r := start(t, servers(t, 2))
+	r.all("GET /api/v1/pods", fakeapi.Text(200, "from the cache"))
+	for _, s := range r.Servers {
+		s.FailReadyz("etcd", "etcd-readiness")
+		s.FailLivez("etcd")
+	}
+	for i := range r.Servers {
+		r.awaitState(i, "DEGRADED")
+	}
+	for range 50 {
+		if got := r.do("GET", "/api/v1/pods", ""); got.Code != 200 {
+			t.Fatalf("read: %+v", got)
+		}
+	}
+}
+
+// TestMisconfiguredGetsNoByte shows certificates that must not be accepted.
+func TestMisconfiguredGetsNoByte(t *testing.T) {
+	for name, kind := range map[string]fakeapi.Certificate{
+		"other CA": fakeapi.OtherCA, "wrong name": fakeapi.WrongName, "expired": fakeapi.Expired,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := start(t, servers(t, 2))
+			r.all("GET /api/v1/pods", fakeapi.Text(200, "fine"))
+			bound := r.bound()
+			r.Servers[bound].SetCertificate(kind)
+			r.Servers[bound].CutConnections()
+			seen := len(r.Servers[bound].Requests())
+			for range 10 {
+				if got := r.do("GET", "/api/v1/pods", ""); got.Code != 200 {
+					t.Errorf("read: %+v", got)
+				}
+			}
+			r.awaitState(bound, "MISCONFIGURED")
+			if now := len(r.Servers[bound].Requests()); now != seen {
+				t.Errorf("%d requests reached the server with the bad certificate", now-seen)
+			}
+			if reason := r.state(bound).Reason; !strings.Contains(reason, "certificate") {
+				t.Errorf("reason %q, want it to name the certificate", reason)
+			}
+			if r.Logs.FilterMessage("API server is MISCONFIGURED").Len() != 1 {
+				t.Error("not one log line for the change of state")
+			}
+		})
+	}
+}
+
+// TestServersOfTwoClustersAreRefusedAtStart names another cluster's server.
+func TestServersOfTwoClustersAreRefusedAtStart(t *testing.T) {
+	ca := fakeapi.NewCA(t)
+	mine := fakeapi.New(t, fakeapi.Options{CA: ca, UID: "mine"})
+	other := fakeapi.New(t, fakeapi.Options{CA: ca, UID: "other"})
+	d := newDaemon(t, configuration([]*fakeapi.Server{mine, other}))
+	err := d.Start(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "--servers") || !strings.Contains(err.Error(), mine.Addr) || !strings.Contains(err.Error(), other.Addr) {
+		t.Errorf("start: %v, want an error that names the flag and both servers", err)
+	}
+}
+
+// TestServerOfAnotherClusterIsMisconfiguredLater starts while it is away.
+func TestServerOfAnotherClusterIsMisconfiguredLater(t *testing.T) {
+	ca := fakeapi.NewCA(t)
+	mine := fakeapi.New(t, fakeapi.Options{CA: ca, UID: "mine"})
+	other := fakeapi.New(t, fakeapi.Options{CA: ca, UID: "other"})
+	other.Down()
+	r := start(t, []*fakeapi.Server{mine}, func(cfg *config.Configuration) {
+		cfg.Clusters[0].Servers = []string{other.URL}
+	})
+	r.Servers = append(r.Servers, other)
+	r.awaitState(1, "DOWN")
+	other.Up()
+	r.awaitState(1, "MISCONFIGURED")
+	mine.Down()
+	r.awaitState(0, "DOWN")
+	other.Handle("GET /api/v1/pods", fakeapi.Text(200, "of another cluster"))
+	if got := r.do("GET", "/api/v1/pods", ""); got.Code != 503 {
+		t.Errorf("answer %+v, want 503 rather than another cluster's", got)
+	}
+}
+
+// TestDiscoveredServersCarryTheLoad finds a second server in the cluster's
+// EndpointSlices, beside an address where nothing listens and one that is
+// another cluster's.
+func TestDiscoveredServersCarryTheLoad(t *testing.T) {
+	all := servers(t, 2)
+	foreign := fakeapi.New(t, fakeapi.Options{}) // a CA of its own
+	gone := fakeapi.New(t, fakeapi.Options{CA: all[0].CA})
+	gone.Down()
+	all[0].SetEndpoints(all[0].Addr, all[1].Addr, foreign.Addr, gone.Addr)
+	r := start(t, all[:1], func(cfg *config.Configuration) {
+		cfg.Clusters[0].Discovery = config.Discovery{Mode: config.DiscoverEndpoints, Interval: 100 * time.Millisecond}
+	})
+	r.Servers = append(all, foreign, gone)
+	r.awaitListed(1)
+	r.awaitState(1, "READY")
+	r.awaitState(2, "MISCONFIGURED")
+	r.all("GET /api/v1/pods", fakeapi.Text(200, "fine"))
+	for range 30 {
+		if got := r.do("GET", "/api/v1/pods", ""); got.Code != 200 {
+			t.Fatalf("read: %+v", got)
+		}
+	}
+	all[0].Down()
+	for range 30 {
+		if got := r.do("GET", "/api/v1/pods", ""); got.Code != 200 {
+			t.Fatalf("read after the kubeconfig's own server is gone: %+v", got)
+		}
+	}
+	if n := len(foreign.Requests("GET /api/v1/pods")) + len(gone.Requests("GET /api/v1/pods")); n != 0 {
+		t.Errorf("%d requests reached addresses that are not the cluster's", n)
+	}
+}
+
+// awaitListed waits until a server is in the status at all.
+func (r *relay) awaitListed(server int) {
+	r.t.Helper()
+	deadline := time.Now().Add(10 * time.Second)
+	for {
+		for _, u := range r.Daemon.Status().Clusters[0].Upstreams {
+			if u.ID == r.Servers[server].Addr {
+				return
+			}
+		}
+		if time.Now().After(deadline) {
+			r.t.Fatalf("server %d was not discovered: %+v", server, r.Daemon.Status().Clusters[0].Upstreams)
+		}
+	}
+}
+
+// TestRefusedCredentialIsRefreshedAndReplayed rotates the token: the client
+// sees no 401.
+func TestRefusedCredentialIsRefreshedAndReplayed(t *testing.T) {
+	all := servers(t, 2)
+	token := newRotatingToken(t, "first")
+	r := start(t, all, token.use)
+	r.all("POST /api/v1/pods", fakeapi.Text(201, "made"))
+	for _, s := range all {
+		s.RequireToken("first")
+	}
+	if got := r.do("POST", "/api/v1/pods", "{}"); got.Code != 201 {
+		t.Fatalf("with the first token: %+v", got)
+	}
+	token.set("second")
+	for _, s := range all {
+		s.RequireToken("second")
+	}
+	for range 5 {
+		if got := r.do("POST", "/api/v1/pods", "{}"); got.Code != 201 {
+			t.Errorf("with the second token: %+v", got)
+		}
+	}
+	token.set("third") // of which the servers know nothing
+	for _, s := range all {
+		s.RequireToken("fourth")
+	}
+	if got := r.do("GET", "/api/v1/pods", ""); got.Code != http.StatusUnauthorized {
+		t.Errorf("with a token that is refused: %+v, want the API server's 401", got)
+	}
+	if got := r.do("POST", "/api/v1/pods", "{}", "Authorization", "Bearer fourth"); got.Code != 201 {
+		t.Errorf("with the client's own token: %+v, want it to win", got)
+	}
+}

@@ -1,0 +1,211 @@
+package daemon_test
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+	"k8s.io/client-go/rest"
+
+	"github.com/kuberelay/kuberelay/admin"
+	"github.com/kuberelay/kuberelay/balancer"
+	"github.com/kuberelay/kuberelay/config"
+	"github.com/kuberelay/kuberelay/daemon"
+	"github.com/kuberelay/kuberelay/health"
+	"github.com/kuberelay/kuberelay/internal/fakeapi"
+	"github.com/kuberelay/kuberelay/proxy/filter"
+)
+
+const testToken = "canary-token-0123456789"
+
+// relay is a daemon in front of fake API servers.
+type relay struct {
+	t       testing.TB
+	Daemon  *daemon.Daemon
+	Servers []*fakeapi.Server
+	URL     string
+	Logs    *observer.ObservedLogs
+	Client  *http.Client // keeps its connections, follows and retries nothing
+}
+
+// servers starts n fake API servers of one cluster.
+func servers(t testing.TB, n int) []*fakeapi.Server {
+	ca := fakeapi.NewCA(t)
+	var all []*fakeapi.Server
+	for range n {
+		all = append(all, fakeapi.New(t, fakeapi.Options{CA: ca}))
+	}
+	return all
+}
+
+// configuration fronts the servers, as `kuberelay proxy` would, without
+// discovery and on a free port.
+func configuration(servers []*fakeapi.Server) *config.Configuration {
+	cfg := &config.Configuration{
+		Clusters: []config.Cluster{{
+			Name: "test",
+			Connection: config.Connection{
+				Load: func() (*rest.Config, error) {
+					return &rest.Config{
+						Host:            servers[0].URL,
+						BearerToken:     testToken,
+						TLSClientConfig: rest.TLSClientConfig{CAData: servers[0].CAPEM},
+					}, nil
+				},
+			},
+			Discovery:   config.Discovery{Mode: config.DiscoverNone, Interval: time.Second},
+			Balancer:    balancer.DefaultConfig(),
+			HealthCheck: health.DefaultConfig(),
+		}},
+		Listeners: []config.Listener{{
+			Name: "proxy", Address: "127.0.0.1:0", Cluster: "test", Mode: config.Single,
+			Filter: filter.DefaultConfig(), APIPrefix: "/", StaticPrefix: "/static/",
+		}},
+		Admin: admin.Config{Address: "127.0.0.1:0"},
+		Grace: 5 * time.Second,
+	}
+	for _, s := range servers[1:] {
+		cfg.Clusters[0].Servers = append(cfg.Clusters[0].Servers, s.URL)
+	}
+	return cfg
+}
+
+// start runs a daemon until the test ends, and waits until all its servers
+// are READY.
+func start(t testing.TB, servers []*fakeapi.Server, edit ...func(*config.Configuration)) *relay {
+	t.Helper()
+	cfg := configuration(servers)
+	for _, e := range edit {
+		e(cfg)
+	}
+	core, logs := observer.New(zap.DebugLevel)
+	d, err := daemon.New(cfg, daemon.Options{Log: zap.New(core), Version: "v0-test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	transport := &http.Transport{MaxIdleConnsPerHost: 64, DisableCompression: true}
+	r := &relay{t: t, Daemon: d, Servers: servers, Logs: logs, Client: &http.Client{
+		Transport:     transport,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}
+	t.Cleanup(func() {
+		transport.CloseIdleConnections()
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		if err := d.Stop(ctx); err != nil {
+			t.Errorf("stop: %v", err)
+		}
+		if t.Failed() {
+			for _, e := range logs.All() {
+				t.Logf("%s %s %v", e.Level, e.Message, e.ContextMap())
+			}
+		}
+	})
+	if err := d.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	r.URL = "http://" + d.Addr("proxy").String()
+	for i := range servers {
+		r.awaitState(i, "READY")
+	}
+	return r
+}
+
+// state is what the status says of a server.
+func (r *relay) state(server int) admin.UpstreamStatus {
+	r.t.Helper()
+	for _, u := range r.Daemon.Status().Clusters[0].Upstreams {
+		if "https://"+u.ID == r.Servers[server].URL {
+			return u
+		}
+	}
+	r.t.Fatalf("server %d is not in the status", server)
+	return admin.UpstreamStatus{}
+}
+
+// awaitState waits until the status shows a server in a state.
+func (r *relay) awaitState(server int, want string) {
+	r.t.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for r.state(server).State != want {
+		if time.Now().After(deadline) {
+			r.t.Fatalf("server %d is %+v, want %s", server, r.state(server), want)
+		}
+		<-tick.C
+	}
+}
+
+// reply is a response that was read whole.
+type reply struct {
+	Code   int
+	Header http.Header
+	Body   string
+	Err    error
+}
+
+// do sends one request; a body makes it whatever method is given.
+func (r *relay) do(method, path, body string, headers ...string) reply {
+	r.t.Helper()
+	var reader io.Reader
+	if body != "" {
+		reader = struct{ io.Reader }{strings.NewReader(body)} // net/http cannot rewind it
+	}
+	req, err := http.NewRequestWithContext(r.t.Context(), method, r.URL+path, reader)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	if body != "" {
+		req.ContentLength = int64(len(body))
+	}
+	for i := 0; i < len(headers); i += 2 {
+		req.Header.Add(headers[i], headers[i+1])
+	}
+	resp, err := r.Client.Do(req)
+	if err != nil {
+		return reply{Err: err}
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	return reply{Code: resp.StatusCode, Header: resp.Header, Body: string(b), Err: err}
+}
+
+// bound is the server that the sticky policy uses for this relay's client.
+func (r *relay) bound() int {
+	r.t.Helper()
+	const path = "/api/v1/nodes/which"
+	before := make([]int, len(r.Servers))
+	for i, s := range r.Servers {
+		before[i] = len(s.Requests("GET " + path))
+	}
+	r.do("GET", path, "")
+	for i, s := range r.Servers {
+		if len(s.Requests("GET "+path)) > before[i] {
+			return i
+		}
+	}
+	r.t.Fatal("the request reached no server")
+	return -1
+}
+
+// all registers one handler sequence on every server.
+func (r *relay) all(pattern string, handlers ...http.Handler) {
+	for _, s := range r.Servers {
+		s.Handle(pattern, handlers...)
+	}
+}
+
+// received counts the requests that reached the servers, in all.
+func (r *relay) received(pattern string) int {
+	n := 0
+	for _, s := range r.Servers {
+		n += len(s.Requests(pattern))
+	}
+	return n
+}

@@ -1,0 +1,36 @@
+package lab
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"testing"
+	"time"
+)
+
+// shared is the lab of all tests, which leave it as they found it.
+var shared *Lab
+
+func TestMain(m *testing.M) {
+	code, err := runWithLab(m)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+func runWithLab(m *testing.M) (code int, err error) {
+	// Room for the first build of the programs on a slow machine.
+	ctx, cancel := context.WithTimeout(context.Background(), 25*time.Minute)
+	defer cancel()
+	if shared, err = Start(ctx, Options{Log: os.Stderr}); err != nil {
+		return 1, err
+	}
+	defer func() {
+		if closeErr := shared.Close(); err == nil {
+			err = closeErr
+		}
+	}()
+	return m.Run(), nil
+}

@@ -144,6 +144,7 @@ func (c *cluster) close() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.closed = true
+	c.kubeconfig.Close()
 	for id, m := range c.members {
 		m.upstream.Close()
 		c.prober.Forget(id)
@@ -186,13 +187,11 @@ func (c *cluster) refresh() error {
 		targets = append(targets, health.Target{ID: id, URL: m.url, Initial: initial})
 	}
 	c.group.Set(targets)
-	members := make([]balancer.Member[*proxy.Upstream], 0, len(order))
-	for _, id := range order {
-		members = append(members, balancer.Member[*proxy.Upstream]{ID: id, Value: c.members[id].upstream, Class: class(c.group.State(id))})
-	}
 	c.metrics.SetUpstreams(c.config.Name, order)
-	for _, id := range order {
-		c.metrics.Upstream(c.config.Name, id).State(c.group.State(id).String())
+	members := make([]balancer.Member[*proxy.Upstream], 0, len(order))
+	for _, s := range c.group.Snapshot() {
+		members = append(members, balancer.Member[*proxy.Upstream]{ID: s.ID, Value: c.members[s.ID].upstream, Class: class(s.State, s.Cause)})
+		c.metrics.Upstream(c.config.Name, s.ID).State(s.State.String())
 	}
 	c.pool.Set(members)
 	for id, m := range old {
@@ -251,7 +250,7 @@ func newUpstream(id string, m *member, endpoint *auth.Endpoint) (*proxy.Upstream
 			return nil, fmt.Errorf("egress proxy for %s: %w", m.url.Host, err)
 		}
 	}
-	return proxy.NewUpstream(proxy.UpstreamOptions{ID: id, URL: m.url, TLS: m.tls, Dial: dial}), nil
+	return proxy.NewUpstream(proxy.UpstreamOptions{ID: id, URL: m.url, Generation: m.generation, TLS: m.tls, Dial: dial}), nil
 }
 
 func (c *cluster) member(id string) *member {
@@ -267,8 +266,10 @@ func (c *cluster) source(id string) string {
 	return ""
 }
 
-// class is how the balancer ranks a state.
-func class(s health.State) balancer.Class {
+// class is how the balancer ranks a state. A server that refuses the probe's
+// credential still serves clients that bring their own, and tells the others
+// in its own words what is wrong: it is a last resort.
+func class(s health.State, cause health.ResultKind) balancer.Class {
 	switch s {
 	case health.Ready:
 		return balancer.Ready
@@ -277,7 +278,11 @@ func class(s health.State) balancer.Class {
 	case health.Degraded:
 		return balancer.Degraded
 	case health.Misconfigured:
+		if cause == health.Credential {
+			return balancer.Degraded
+		}
 		return balancer.Misconfigured
+	case health.Down:
 	}
 	return balancer.Down
 }
@@ -285,7 +290,7 @@ func class(s health.State) balancer.Class {
 // onTransition is where a server's state meets the balancer, the requests in
 // flight, the metrics and the log.
 func (c *cluster) onTransition(t health.Transition) {
-	c.pool.SetClass(t.ID, class(t.To))
+	c.pool.SetClass(t.ID, class(t.To, t.Cause))
 	c.metrics.Upstream(c.config.Name, t.ID).State(t.To.String())
 	c.logTransition(t)
 	registry := &c.daemon.registry
@@ -294,6 +299,7 @@ func (c *cluster) onTransition(t health.Transition) {
 		return
 	}
 	switch {
+	case t.To == health.Misconfigured && t.Cause == health.Credential:
 	case t.To == health.Misconfigured:
 		m.upstream.CloseConnections()
 		c.cut(t.ID)

@@ -16,18 +16,12 @@ type recorder struct {
 
 // Begin implements proxy.Recorder.
 func (r *recorder) Begin(kind string) {
-	r.metrics.InFlight(r.cluster).Inc()
-	if kind != "" {
-		r.metrics.Stream(kind).Inc()
-	}
+	r.gauge(kind).Inc()
 }
 
 // End implements proxy.Recorder.
 func (r *recorder) End(kind string, rec *proxy.Record) {
-	r.metrics.InFlight(r.cluster).Dec()
-	if kind != "" {
-		r.metrics.Stream(kind).Dec()
-	}
+	r.gauge(kind).Dec()
 	code := rec.Code
 	if code == 0 {
 		code = statusClientClosed
@@ -62,6 +56,14 @@ func (r *recorder) End(kind string, rec *proxy.Record) {
 		fields = append(fields, zap.NamedError("cause", rec.Err))
 	}
 	r.access.Info("request", fields...)
+}
+
+// gauge counts what is in flight: short requests and streams apart.
+func (r *recorder) gauge(kind string) admin.Gauge {
+	if kind == "" {
+		return r.metrics.InFlight(r.cluster)
+	}
+	return r.metrics.Stream(kind)
 }
 
 // statusClientClosed stands for "the client left before the answer" in

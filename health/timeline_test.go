@@ -1,6 +1,7 @@
 package health
 
 import (
+	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -259,6 +260,12 @@ func TestTimeline(t *testing.T) {
 		events:  []event{{at: 1 * time.Second, id: "a", server: refuses401}},
 		until:   20 * time.Second,
 		want:    []string{"2s a READY→MISCONFIGURED credential"},
+	}, {
+		name:    "a server of another cluster, says its probe, is MISCONFIGURED at once",
+		targets: []Target{target("a", Ready), target("b", Down)},
+		events:  []event{{id: "b", server: answers(Result{Kind: WrongCluster, Err: errors.New("another cluster")})}},
+		until:   20 * time.Second,
+		want:    []string{"0s b DOWN→MISCONFIGURED wrong-cluster"},
 	}, {
 		name:    "a MISCONFIGURED server that stops is DOWN by its own samples",
 		targets: targets("a b"),

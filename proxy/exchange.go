@@ -127,6 +127,30 @@ func (x *exchange) authenticate() bool {
 	return true
 }
 
+// leaseFor holds the lease and the upstream to one generation of connection
+// parameters: a kubeconfig that was switched to another cluster must not send
+// one's credential to the other.
+func (x *exchange) leaseFor(u *Upstream) bool {
+	if x.lease.EndpointGeneration() == u.generation {
+		return true
+	}
+	lease, err := x.cluster.Credentials.Lease(x.r.Context())
+	if err != nil {
+		x.err = err
+		return false
+	}
+	x.lease, x.header = lease, nil
+	return lease.EndpointGeneration() == u.generation
+}
+
+// skip gives an attempt back unused; after a pause another is picked.
+func (x *exchange) skip(a balancer.Attempt[*Upstream]) choice {
+	a.Report(balancer.Neutral)
+	a.Done()
+	x.tried = append(x.tried, a.ID())
+	return choice{}
+}
+
 // rebuild makes the headers that go upstream.
 func (x *exchange) rebuild(scheme string) {
 	x.header = make(http.Header, len(x.r.Header)+4)

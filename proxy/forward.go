@@ -54,6 +54,9 @@ type choice struct {
 // reports false, or returns the next choice.
 func (x *exchange) attempt(a balancer.Attempt[*Upstream]) (next choice, more bool) {
 	u := a.Value()
+	if !x.leaseFor(u) {
+		return x.skip(a), true
+	}
 	x.attempts++
 	x.upstream = u.ID
 	ctx, cancel := x.attemptContext()

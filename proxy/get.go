@@ -42,6 +42,9 @@ func (c *Cluster) getFrom(ctx context.Context, a balancer.Attempt[*Upstream], le
 	defer a.Done()
 	defer a.Report(balancer.Neutral)
 	u := a.Value()
+	if lease.EndpointGeneration() != u.generation {
+		return nil, 0, errGeneration
+	}
 	header := http.Header{}
 	auth.Rebuild(header, http.Header{"Accept": {accept}}, lease, auth.RebuildOptions{
 		DefaultUserAgent: c.UserAgent,
@@ -61,5 +64,7 @@ func (c *Cluster) getFrom(ctx context.Context, a balancer.Attempt[*Upstream], le
 	}
 	return body, resp.StatusCode, nil
 }
+
+var errGeneration = errors.New("the connection parameters have just changed")
 
 var errTooLarge = errors.New("the answer is larger than 16 MiB")

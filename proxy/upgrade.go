@@ -40,6 +40,9 @@ func (x *exchange) forwardUpgrade() {
 
 func (x *exchange) attemptUpgrade(a balancer.Attempt[*Upstream]) (next choice, more bool) {
 	u := a.Value()
+	if !x.leaseFor(u) {
+		return x.skip(a), true
+	}
 	x.attempts++
 	x.upstream = u.ID
 	ctx, cancel := x.attemptContext()

@@ -27,6 +27,9 @@ type UpstreamOptions struct {
 	// URL is the server's base URL; its path is used where a listener
 	// appends the server's path.
 	URL *url.URL
+	// Generation is of the connection parameters, as a lease has it: only a
+	// lease of the same generation is sent here.
+	Generation uint64
 	// TLS is the client configuration, with the server name and the client
 	// certificate; nil for an http:// server.
 	TLS *tls.Config
@@ -40,6 +43,8 @@ type Upstream struct {
 	ID  string
 	URL *url.URL
 
+	generation uint64
+
 	path  string // of URL, without a trailing slash
 	http1 *h1.Transport
 	http2 *http.Transport
@@ -48,9 +53,10 @@ type Upstream struct {
 // NewUpstream opens nothing yet.
 func NewUpstream(o UpstreamOptions) *Upstream {
 	u := &Upstream{
-		ID:   o.ID,
-		URL:  o.URL,
-		path: strings.TrimRight(o.URL.EscapedPath(), "/"),
+		ID:         o.ID,
+		URL:        o.URL,
+		generation: o.Generation,
+		path:       strings.TrimRight(o.URL.EscapedPath(), "/"),
 		http1: h1.New(h1.Options{
 			Address: hostPort(o.URL),
 			TLS:     o.TLS,

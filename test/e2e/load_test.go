@@ -54,25 +54,49 @@ func (l *load) readPath(i int) string {
 
 const createEvery = 5 // one request in five is a create
 
-// start sends rate requests a second for the given time: a request is begun
-// when it is due, however long others take. The returned func waits for the
-// last answer.
+// start sends rate requests a second for the given time. The returned func
+// waits for the last answer.
 func (l *load) start(rate int, duration time.Duration) (wait func()) {
+	stop := make(chan struct{})
+	time.AfterFunc(duration, func() { close(stop) })
+	return l.startUntil(rate, stop)
+}
+
+// startUntil sends rate requests a second until stop is closed: a request is
+// begun when it is due, however long others take.
+func (l *load) startUntil(rate int, stop <-chan struct{}) (wait func()) {
 	var requests sync.WaitGroup
-	total := int(duration.Seconds() * float64(rate))
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		tick := time.NewTicker(time.Second / time.Duration(rate))
 		defer tick.Stop()
-		for i := range total {
-			<-tick.C
+		for i := 0; ; i++ {
+			select {
+			case <-tick.C:
+			case <-stop:
+				return
+			}
 			requests.Go(func() { l.one(i) })
 		}
 	}()
 	return func() {
 		<-done
 		requests.Wait()
+	}
+}
+
+// awaitRequests waits until n requests were answered.
+func (l *load) awaitRequests(n int) {
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for range tick.C {
+		l.mu.Lock()
+		answered := len(l.reads) + len(l.creates)
+		l.mu.Unlock()
+		if answered >= n {
+			return
+		}
 	}
 }
 

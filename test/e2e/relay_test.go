@@ -164,7 +164,9 @@ func (r *relay) upstreams() (map[string]upstream, error) {
 		return nil, err
 	}
 	defer resp.Body.Close()
-	var status struct{ Clusters []struct{ Upstreams []upstream } }
+	var status struct {
+		Clusters []struct{ Upstreams []upstream }
+	}
 	if err := json.NewDecoder(resp.Body).Decode(&status); err != nil {
 		return nil, err
 	}

@@ -12,6 +12,12 @@ import (
 var shared *Lab
 
 func TestMain(m *testing.M) {
+	if os.Getenv(parentVariable) != "" {
+		if err := beParent(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+		}
+		os.Exit(1)
+	}
 	code, err := runWithLab(m)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -48,8 +48,8 @@ e2e: ## Run the end-to-end tests on real API servers.
 	@hack/test.sh test/e2e
 
 .PHONY: chaos
-chaos: ## Run the end-to-end tests that kill, stop and cut off API servers.
-	@hack/test.sh -run=Chaos test/e2e
+chaos: ## Kill, stop, cut off and restart API servers under 30 s of load each.
+	@KUBERELAY_E2E_LOAD=30s hack/test.sh -v '-run=Kill|Hang|Restart|Etcd|AllDown|Informer' test/e2e
 
 .PHONY: fuzz
 fuzz: ## Run every fuzz target for FUZZTIME (10s).

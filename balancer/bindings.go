@@ -8,89 +8,95 @@ import (
 )
 
 const (
-	bindingShards = 16
-	maxBindings   = 65536
-	bindingIdle   = 5 * time.Minute
+	bindingSets = 2048 // a power of two
+	bindingWays = 8    // one cache line of pointers
+	bindingIdle = 5 * time.Minute
 )
 
-// bindings remember which member an identity is bound to. They are bounded
-// and forget an identity that was idle for five minutes.
+// bindings remember which member an identity is bound to. They are a cache of
+// fixed size: a key has its place in one of the sets, where the binding that
+// was idle for longest gives way. Reading takes no lock.
 type bindings struct {
-	seed   maphash.Seed
-	last   atomic.Pointer[binding] // of the key used last: on a laptop, the only one
-	shards [bindingShards]struct {
-		mu    sync.RWMutex
-		byKey map[string]*binding
-	}
+	seed maphash.Seed
+	sets *[bindingSets]bindingSet
+	mu   sync.Mutex // serialises bind
 }
 
+type bindingSet [bindingWays]atomic.Pointer[binding]
+
+// binding is one key's. It is replaced, never changed.
 type binding struct {
-	key  string
-	id   atomic.Pointer[string]
-	used atomic.Int64 // Unix seconds
+	key, id string
+	used    atomic.Int64 // a time.Duration of the pool's clock
 }
 
-func (b *bindings) hash(key string) uint64 { return maphash.String(b.seed, key) }
+func newBindings() bindings {
+	return bindings{seed: maphash.MakeSeed(), sets: new([bindingSets]bindingSet)}
+}
 
-// get returns the ID that the key is bound to, "" if to none.
-func (b *bindings) get(key string, now time.Time) string {
-	bound := b.last.Load()
-	if bound == nil || bound.key != key {
-		s := &b.shards[b.hash(key)%bindingShards]
-		s.mu.RLock()
-		bound = s.byKey[key]
-		s.mu.RUnlock()
+func (b *bindings) set(key string) *bindingSet {
+	return &b.sets[maphash.String(b.seed, key)%bindingSets]
+}
+
+// get returns the ID that the key is bound to, "" if to none or if it was not
+// used for five minutes. To get it is to use it.
+func (b *bindings) get(key string, now time.Duration) (id string) {
+	return use(b.set(key).find(key), now)
+}
+
+// bind binds the key, which get said is bound to the ID was, and returns what
+// it is bound to now: another ID if another request of the key was faster.
+func (b *bindings) bind(key, was, id string, now time.Duration) string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	set := b.set(key)
+	place := 0
+	for i := range set {
+		bound := set[i].Load()
 		if bound == nil {
-			return ""
+			place = i
+			break
 		}
-		b.last.Store(bound)
+		if bound.key == key {
+			if is := use(bound, now); is != was && is != "" {
+				return is
+			}
+			place = i
+			break
+		}
+		if bound.used.Load() < set[place].Load().used.Load() {
+			place = i
+		}
 	}
-	second := now.Unix()
-	used := bound.used.Load()
-	if used != second {
-		bound.used.Store(second)
+	bound := &binding{key: key, id: id}
+	bound.used.Store(int64(now))
+	set[place].Store(bound)
+	return id
+}
+
+func (s *bindingSet) find(key string) *binding {
+	for i := range s {
+		bound := s[i].Load()
+		if bound == nil {
+			break // places are filled in order and never emptied
+		}
+		if bound.key == key {
+			return bound
+		}
 	}
-	if time.Duration(second-used)*time.Second > bindingIdle {
+	return nil
+}
+
+func use(bound *binding, now time.Duration) (id string) {
+	if bound == nil {
 		return ""
 	}
-	return *bound.id.Load()
-}
-
-// set binds the key.
-func (b *bindings) set(key, id string, now time.Time) {
-	s := &b.shards[b.hash(key)%bindingShards]
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	bound := s.byKey[key]
-	if bound == nil {
-		if s.byKey == nil {
-			s.byKey = make(map[string]*binding)
-		}
-		if len(s.byKey) >= maxBindings/bindingShards {
-			evict(s.byKey, now)
-		}
-		bound = &binding{key: key}
-		s.byKey[key] = bound
+	idle := now - time.Duration(bound.used.Load())
+	if idle > bindingIdle {
+		return ""
 	}
-	bound.id.Store(&id)
-	bound.used.Store(now.Unix())
-}
-
-// evict drops what is idle, or, when nothing is, one binding of no merit: its
-// key is bound anew at its next request.
-func evict(byKey map[string]*binding, now time.Time) {
-	idle := now.Add(-bindingIdle).Unix()
-	before := len(byKey)
-	for key, bound := range byKey {
-		if bound.used.Load() < idle {
-			delete(byKey, key)
-		}
+	if idle >= time.Second { // a finer time is not worth a write to shared memory
+		bound.used.Store(int64(now))
 	}
-	if len(byKey) < before {
-		return
-	}
-	for key := range byKey {
-		delete(byKey, key)
-		return
-	}
+	return bound.id
 }

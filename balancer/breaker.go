@@ -29,48 +29,142 @@ func (s BreakerState) String() string {
 	return "unknown"
 }
 
-// bucketPeriod is the grain of a breaker's rolling window.
-const bucketPeriod = time.Second
-
-// breaker is one member's circuit breaker. gobreaker keeps the counts and the
-// states; this type adds what it leaves to its users: an open time that
-// doubles, and a half-open state that only a probe ends.
+// breaker is one member's circuit breaker. gobreaker counts and decides; this
+// type adds what it leaves to its users: an open time that doubles, a
+// half-open state that only a probe ends, and a way past its lock.
 type breaker struct {
 	config  BreakerConfig
-	changed func(from, to BreakerState) // called without the lock
+	clock   clock
+	changed func(from, to BreakerState) // one call at a time, in order, without the lock
 
-	// state and generation mirror the breaker for readers without the lock.
-	state      atomic.Uint32
-	generation atomic.Uint32 // grows with every change of state
+	phase atomic.Uint32 // a phase
 
-	mu       sync.Mutex
-	circuit  *gobreaker.TwoStepCircuitBreaker[struct{}]
-	level    int // how often it opened without a healthy time in between
-	closedAt time.Time
+	// Successes come by the thousand and matter to the failure ratio alone,
+	// unless they end a row of failures. So gobreaker hears of the first
+	// success after a failure, and the rest are counted here.
+	successes window
+	failing   atomic.Bool // the last that gobreaker heard of was a failure
+
+	mu      sync.Mutex
+	circuit *gobreaker.TwoStepCircuitBreaker[struct{}]
+	level   int           // how often it opened with too little time in between
+	relapse time.Duration // until then, opening is one more time of those
+	untold  []transition
+	telling bool
 }
+
+type transition struct{ from, to BreakerState }
+
+// phase is a state, and which one of all that the breaker went through.
+// Outcomes of attempts that began in another phase say nothing about this.
+type phase uint32
+
+func (p phase) state() BreakerState { return BreakerState(p & 3) }
+
+func (p phase) next(s BreakerState) phase { return (p>>2+1)<<2 | phase(s) }
 
 var errFailed = errors.New("failed")
 
-func newBreaker(c BreakerConfig, changed func(from, to BreakerState)) *breaker {
-	b := &breaker{config: c, changed: changed}
-	b.circuit = b.newCircuit(false)
+func newBreaker(c BreakerConfig, k clock, changed func(from, to BreakerState)) *breaker {
+	b := &breaker{config: c, clock: k, changed: changed, successes: newWindow(c.Window)}
+	b.circuit = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
+		MaxRequests:  1,
+		Interval:     c.Window,
+		BucketPeriod: time.Second,
+		ReadyToTrip:  b.readyToTrip,
+		// gobreaker's open time cannot be changed later, ours doubles. So
+		// its is over at once, and it is asked again only when ours is.
+		Timeout: time.Nanosecond,
+	})
 	return b
 }
 
-// newCircuit returns a closed circuit whose open time suits the level.
-// gobreaker's open time is fixed once it is made. With tripped the first
-// failure opens it.
-func (b *breaker) newCircuit(tripped bool) *gobreaker.TwoStepCircuitBreaker[struct{}] {
-	c := b.config
-	return gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
-		MaxRequests:  1,
-		Interval:     c.Window,
-		BucketPeriod: bucketPeriod,
-		Timeout:      b.openTime(),
-		ReadyToTrip: func(n gobreaker.Counts) bool {
-			return tripped || n.ConsecutiveFailures >= c.ConsecutiveFailures ||
-				n.Requests >= c.MinRequests && float64(n.TotalFailures) >= c.FailureRatio*float64(n.Requests)
-		},
+func (b *breaker) readyToTrip(n gobreaker.Counts) bool {
+	if n.ConsecutiveFailures >= b.config.ConsecutiveFailures {
+		return true
+	}
+	requests := uint64(n.Requests) + b.successes.sum(b.clock.now())
+	return requests >= uint64(b.config.MinRequests) &&
+		float64(n.TotalFailures) >= b.config.FailureRatio*float64(requests)
+}
+
+func (b *breaker) current() phase { return phase(b.phase.Load()) }
+
+func (b *breaker) state() BreakerState { return b.current().state() }
+
+// report counts the outcome of an attempt that began in the given phase.
+func (b *breaker) report(began phase, o Outcome) {
+	if o == Neutral || began.state() != BreakerClosed || began != b.current() {
+		return
+	}
+	if o == Success && !b.failing.Load() {
+		b.successes.add(b.clock.now())
+		return
+	}
+	b.mu.Lock()
+	if began != b.current() {
+		b.mu.Unlock()
+		return
+	}
+	b.pass(o == Success)
+	b.failing.Store(o == Failure)
+	tripped := b.circuit.State() != gobreaker.StateClosed
+	if tripped {
+		b.level++
+		if b.clock.now() >= b.relapse {
+			b.level = 0
+		}
+		b.open()
+	}
+	b.mu.Unlock()
+	if tripped {
+		b.tell()
+	}
+}
+
+// probe takes the result of an active probe, which decides in the half-open
+// state.
+func (b *breaker) probe(ok bool) {
+	if b.state() != BreakerHalfOpen {
+		return
+	}
+	b.mu.Lock()
+	if b.state() == BreakerHalfOpen {
+		b.pass(ok)
+		if ok {
+			b.relapse = b.clock.now() + b.config.MaxOpenFor
+			b.successes.reset()
+			b.failing.Store(false)
+			b.become(BreakerClosed)
+		} else {
+			b.level++
+			b.open()
+		}
+	}
+	b.mu.Unlock()
+	b.tell()
+}
+
+// pass takes one outcome through gobreaker. The caller holds the lock.
+func (b *breaker) pass(ok bool) {
+	done, err := b.circuit.Allow()
+	switch {
+	case err != nil: // not when it is closed, and not the first time when half-open
+	case ok:
+		done(nil)
+	default:
+		done(errFailed)
+	}
+}
+
+// open begins an open time. The caller holds the lock.
+func (b *breaker) open() {
+	b.become(BreakerOpen)
+	time.AfterFunc(b.openTime(), func() {
+		b.mu.Lock()
+		b.become(BreakerHalfOpen)
+		b.mu.Unlock()
+		b.tell()
 	})
 }
 
@@ -84,79 +178,33 @@ func (b *breaker) openTime() time.Duration {
 		d *= 2
 	}
 	d = min(d, b.config.MaxOpenFor)
-	return d - d/5 + rand.N(2*d/5+1)
+	return d - d/5 + rand.N(2*(d/5)+1)
 }
 
-func (b *breaker) load() BreakerState { return BreakerState(b.state.Load()) }
+// become changes the state. The caller holds the lock, and calls tell after.
+func (b *breaker) become(to BreakerState) {
+	from := b.current()
+	b.phase.Store(uint32(from.next(to)))
+	b.untold = append(b.untold, transition{from.state(), to})
+}
 
-// report counts an outcome of an attempt that began in the given generation.
-// Outcomes from before a change of state say nothing about the time after it.
-func (b *breaker) report(generation uint32, o Outcome) {
-	if o == Neutral || b.load() != BreakerClosed || b.generation.Load() != generation {
-		return
-	}
-	b.mu.Lock()
-	if b.load() != BreakerClosed || b.generation.Load() != generation {
+// tell passes the changes on. Whoever is at it already does it for all.
+func (b *breaker) tell() {
+	for {
+		b.mu.Lock()
+		if b.telling || len(b.untold) == 0 {
+			b.mu.Unlock()
+			return
+		}
+		t := b.untold[0]
+		b.untold = b.untold[1:]
+		b.telling = true
 		b.mu.Unlock()
-		return
-	}
-	tripped := false
-	if done, err := b.circuit.Allow(); err == nil {
-		if o == Failure {
-			done(errFailed)
-		} else {
-			done(nil)
-		}
-		tripped = b.circuit.State() == gobreaker.StateOpen
-	}
-	if tripped {
-		b.store(BreakerOpen)
-	}
-	b.mu.Unlock()
-	if tripped {
-		b.changed(BreakerClosed, BreakerOpen)
-	}
-}
 
-// probe takes the result of an active probe. In the half-open state, into
-// which an open breaker falls when its time is over, it decides.
-func (b *breaker) probe(ok bool) {
-	b.mu.Lock()
-	var changes []BreakerState
-	switch b.circuit.State() {
-	case gobreaker.StateClosed:
-		if b.level > 0 && ok && time.Since(b.closedAt) >= b.config.MaxOpenFor {
-			b.level = 0
-			b.circuit = b.newCircuit(false)
-		}
-	case gobreaker.StateHalfOpen:
-		changes = append(changes, BreakerHalfOpen)
-		b.level++
-		if ok {
-			b.closedAt = time.Now()
-			b.circuit = b.newCircuit(false)
-			changes = append(changes, BreakerClosed)
-			break
-		}
-		b.circuit = b.newCircuit(true)
-		if done, err := b.circuit.Allow(); err == nil {
-			done(errFailed)
-		}
-		changes = append(changes, BreakerOpen)
-	case gobreaker.StateOpen:
-	}
-	from := b.load()
-	for _, to := range changes {
-		b.store(to)
-	}
-	b.mu.Unlock()
-	for _, to := range changes {
-		b.changed(from, to)
-		from = to
-	}
-}
+		b.changed(t.from, t.to)
 
-func (b *breaker) store(s BreakerState) {
-	b.generation.Add(1)
-	b.state.Store(uint32(s))
+		b.mu.Lock()
+		b.telling = false
+		b.mu.Unlock()
+	}
 }

@@ -43,13 +43,14 @@ type BreakerConfig struct {
 	// ConsecutiveFailures in a row open it. Default 5.
 	ConsecutiveFailures uint32
 	// FailureRatio of at least MinRequests within Window opens it. Default
-	// 0.5 of 20 in 10 s.
+	// 0.5 of 20 in 10 s. Window is rounded up to whole seconds; failures
+	// older than it are forgotten, those in a row too.
 	FailureRatio float64
 	MinRequests  uint32
 	Window       time.Duration
-	// OpenFor is how long it stays open the first time, ± 20 %; each time
-	// that it opens again right after doubles that, up to MaxOpenFor.
-	// Default 5 s and 60 s.
+	// OpenFor is how long it stays open the first time, ± 20 %. A failed
+	// probe after that, and each time that it opens again within MaxOpenFor
+	// of closing, doubles it, up to MaxOpenFor, ± 20 %. Default 5 s and 60 s.
 	OpenFor    time.Duration
 	MaxOpenFor time.Duration
 }
@@ -101,8 +102,8 @@ func (c Config) Validate() error {
 	check(b.ConsecutiveFailures > 0, "breaker.consecutiveFailures", b.ConsecutiveFailures, "1 or more")
 	check(b.FailureRatio > 0 && b.FailureRatio <= 1, "breaker.failureRatio", b.FailureRatio, "above 0 and at most 1")
 	check(b.MinRequests > 0, "breaker.minRequests", b.MinRequests, "1 or more")
-	check(b.Window >= time.Second, "breaker.window", b.Window, "1s or more")
-	check(b.OpenFor > 0, "breaker.openFor", b.OpenFor, "more than 0")
+	check(b.Window >= time.Second && b.Window <= 10*time.Minute, "breaker.window", b.Window, "between 1s and 10m")
+	check(b.OpenFor >= time.Millisecond, "breaker.openFor", b.OpenFor, "1ms or more")
 	check(b.MaxOpenFor >= b.OpenFor, "breaker.maxOpenFor", b.MaxOpenFor, "openFor or more")
 	r := c.Retry
 	check(r.MaxAttempts > 0, "retry.maxAttempts", r.MaxAttempts, "1 or more")

@@ -31,14 +31,38 @@ type member struct {
 	streams  atomic.Int64
 }
 
-// entry is a member in one snapshot of the pool.
+func (m *member) count(stream bool) *atomic.Int64 {
+	if stream {
+		return &m.streams
+	}
+	return &m.inFlight
+}
+
+// entry is a member in one snapshot of the pool. It does not change once the
+// snapshot is published.
 type entry[T any] struct {
 	*member
-	value    T
-	class    Class
-	draining bool
-	slowFrom time.Time // slow start began; zero: none
-	wasDown  bool      // and not Ready since
+	value     T
+	class     Class
+	draining  bool
+	wasDown   bool          // and not Ready since
+	slowUntil time.Duration // end of slow start
+}
+
+// enter moves the entry to a class. Slow start begins on the way from Down to
+// Ready, over whatever lies in between, if others carry the load meanwhile.
+func (e *entry[T]) enter(class Class, others bool, now, slowStart time.Duration) {
+	switch {
+	case class == e.class:
+	case class == Down:
+		e.wasDown, e.slowUntil = true, 0
+	case class == Ready && e.wasDown:
+		e.wasDown = false
+		if others {
+			e.slowUntil = now + slowStart
+		}
+	}
+	e.class = class
 }
 
 // slowStartFloor is the weight at which slow start begins.
@@ -46,30 +70,11 @@ const slowStartFloor = 0.1
 
 // weight is the share of the load that the entry should get: 1, or less
 // during slow start.
-func (e *entry[T]) weight(now time.Time, slowStart time.Duration) float64 {
-	if e.slowFrom.IsZero() {
+func (e *entry[T]) weight(now, slowStart time.Duration) float64 {
+	if now >= e.slowUntil {
 		return 1
 	}
-	elapsed := now.Sub(e.slowFrom)
-	if elapsed >= slowStart {
-		return 1
-	}
-	return slowStartFloor + (1-slowStartFloor)*float64(elapsed)/float64(slowStart)
-}
-
-// tier ranks the entry: lower is better. Members that are never used have none.
-func (e *entry[T]) tier() (rank int, ok bool) {
-	switch {
-	case e.class >= Down:
-		return 0, false
-	case e.breaker.load() == BreakerOpen:
-		return tierOpen, true
-	case e.draining || e.class == Degraded:
-		return tierDegraded, true
-	case e.class == Suspect || e.breaker.load() == BreakerHalfOpen:
-		return tierSuspect, true
-	}
-	return tierReady, true
+	return 1 - (1-slowStartFloor)*float64(e.slowUntil-now)/float64(slowStart)
 }
 
 // The tiers. What has an open breaker is used when there is nothing else: the
@@ -81,3 +86,19 @@ const (
 	tierOpen
 	tiers
 )
+
+// tier ranks the entry: lower is better. Members that are never used have none.
+func (e *entry[T]) tier() (rank int, ok bool) {
+	state := e.breaker.state()
+	switch {
+	case e.class >= Down:
+		return 0, false
+	case state == BreakerOpen:
+		return tierOpen, true
+	case e.draining || e.class == Degraded:
+		return tierDegraded, true
+	case e.class == Suspect || state == BreakerHalfOpen:
+		return tierSuspect, true
+	}
+	return tierReady, true
+}

@@ -2,26 +2,34 @@ package balancer
 
 import (
 	"context"
-	"hash/maphash"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
 )
 
-// Options are a pool's callbacks.
+// Options are what a pool has besides its configuration.
 type Options struct {
-	// OnBreaker hears every change of a breaker's state; may be nil.
+	// OnBreaker hears every change of a member's breaker, one at a time and in
+	// order. It runs on the goroutine of a request or probe, or of a timer,
+	// without a lock. May be nil.
 	OnBreaker func(id string, from, to BreakerState)
 	// MaxWaiters bounds how many requests [Pool.Wait] holds. Default 1000.
 	MaxWaiters int
+	// Seed makes pools agree: those that have the same one bind an identity
+	// to the same member when the load leaves the choice. 0: a random one, so
+	// that one identity's pools on many hosts spread over the members.
+	Seed uint64
 }
 
 // Pool is one cluster's upstreams. T is what the caller needs of one. All
 // methods are safe for concurrent use.
 type Pool[T any] struct {
-	config   Config
-	options  Options
-	current  atomic.Pointer[snapshot[T]]
+	config  Config
+	options Options
+	clock   clock
+	current atomic.Pointer[snapshot[T]]
+
 	bindings bindings
 	budget   budget
 	turn     atomic.Uint64 // round robin
@@ -40,80 +48,93 @@ type snapshot[T any] struct {
 	eligible int
 }
 
-// NewPool returns a pool without members.
+// NewPool returns a pool without members. The configuration must be valid.
+// Set(nil) ends a pool: its breakers fall silent.
 func NewPool[T any](c Config, o Options) *Pool[T] {
 	if o.MaxWaiters == 0 {
 		o.MaxWaiters = 1000
 	}
+	if o.Seed == 0 {
+		o.Seed = rand.Uint64()
+	}
 	p := &Pool[T]{
 		config:   c,
 		options:  o,
+		clock:    clock{start: time.Now()},
+		budget:   newBudget(c.Retry.Budget),
 		improved: make(chan struct{}),
-		budget:   budget{share: c.Retry.Budget},
 	}
-	p.bindings.seed = maphash.MakeSeed()
+	if c.Policy == PolicySticky {
+		p.bindings = newBindings()
+	}
 	p.current.Store(&snapshot[T]{})
 	return p
 }
 
-// Set makes the given members the pool's. Those that stay, by ID, keep their
-// counts, breakers, bindings, slow start and drain.
+// Set makes the given members the pool's; a second one of the same ID is
+// ignored. Those that stay, by ID, keep their counts, breakers, bindings, slow
+// start and drain, and change their class as with SetClass.
 func (p *Pool[T]) Set(members []Member[T]) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	before := make(map[string]*entry[T])
-	for _, e := range p.current.Load().entries {
-		before[e.id] = e
-	}
+	before := p.current.Load().entries
 	entries := make([]*entry[T], 0, len(members))
-	kept := make(map[string]*member, len(members))
+	classes := make([]Class, 0, len(members))
 	for _, m := range members {
-		if kept[m.ID] != nil {
+		if find(entries, m.ID) != nil {
 			continue
 		}
-		e := &entry[T]{value: m.Value, class: m.Class}
-		if old := before[m.ID]; old != nil {
-			e.member, e.draining, e.slowFrom, e.wasDown = old.member, old.draining, old.slowFrom, old.wasDown
+		e := &entry[T]{class: m.Class}
+		if old := find(before, m.ID); old != nil {
+			*e = *old
 		} else {
 			e.member = p.newMember(m.ID)
 		}
-		kept[m.ID] = e.member
+		e.value = m.Value
 		entries = append(entries, e)
+		classes = append(classes, m.Class)
+	}
+	for i, e := range entries {
+		e.enter(classes[i], otherReady(entries, e), p.clock.now(), p.config.SlowStart)
 	}
 	p.publish(entries)
 }
 
 func (p *Pool[T]) newMember(id string) *member {
-	return &member{id: id, breaker: newBreaker(p.config.Breaker, func(from, to BreakerState) {
-		p.change("", nil) // the ranking is another
-		if p.options.OnBreaker != nil {
+	m := &member{id: id}
+	m.breaker = newBreaker(p.config.Breaker, p.clock, func(from, to BreakerState) {
+		if p.rank(m) && p.options.OnBreaker != nil {
 			p.options.OnBreaker(id, from, to)
 		}
-	})}
+	})
+	return m
+}
+
+// rank publishes a snapshot in which the members are ranked anew, after m's
+// breaker has changed. It reports false if m is no longer one of them.
+func (p *Pool[T]) rank(m *member) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	entries := p.current.Load().entries
+	if e := find(entries, m.id); e == nil || e.member != m {
+		return false
+	}
+	p.publish(entries)
+	return true
 }
 
 // SetClass moves a member to a class. Slow start begins with the way from
 // Down to Ready, if another member is Ready to carry the load meanwhile.
 func (p *Pool[T]) SetClass(id string, class Class) {
-	p.change(id, func(e *entry[T], others []*entry[T]) {
-		from := e.class
-		e.class = class
-		switch {
-		case class == Down:
-			e.slowFrom = time.Time{}
-			e.wasDown = true
-		case class == Ready && from != Ready && e.wasDown:
-			e.wasDown = false
-			if p.config.SlowStart > 0 && anyReady(others, id) {
-				e.slowFrom = time.Now()
-			}
-		}
+	p.change(id, func(e *entry[T], all []*entry[T]) {
+		e.enter(class, otherReady(all, e), p.clock.now(), p.config.SlowStart)
 	})
 }
 
-func anyReady[T any](entries []*entry[T], except string) bool {
-	for _, e := range entries {
-		if e.id != except && e.class == Ready {
+// otherReady says whether a member besides e's is in use as Ready.
+func otherReady[T any](entries []*entry[T], e *entry[T]) bool {
+	for _, other := range entries {
+		if rank, ok := other.tier(); ok && rank == tierReady && other.member != e.member {
 			return true
 		}
 	}
@@ -125,8 +146,7 @@ func (p *Pool[T]) Drain(id string, on bool) {
 	p.change(id, func(e *entry[T], _ []*entry[T]) { e.draining = on })
 }
 
-// change publishes a snapshot in which one entry is changed; with an empty ID
-// the ranking alone is made anew.
+// change publishes a snapshot in which one entry is changed.
 func (p *Pool[T]) change(id string, edit func(e *entry[T], all []*entry[T])) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -134,7 +154,7 @@ func (p *Pool[T]) change(id string, edit func(e *entry[T], all []*entry[T])) {
 	entries := make([]*entry[T], len(old))
 	for i, e := range old {
 		entries[i] = e
-		if id != "" && e.id == id {
+		if e.id == id {
 			edited := *e
 			edit(&edited, old)
 			entries[i] = &edited
@@ -160,27 +180,26 @@ func (p *Pool[T]) publish(entries []*entry[T]) {
 }
 
 // HalfOpenResult takes the result of an active probe of a member: the only
-// thing that closes an open breaker. It is cheap, and meant for every probe.
+// thing that decides a half-open breaker. It is cheap, and meant for every
+// probe; in the other states it changes nothing.
 func (p *Pool[T]) HalfOpenResult(id string, ok bool) {
-	for _, e := range p.current.Load().entries {
-		if e.id == id {
-			e.breaker.probe(ok)
-			return
-		}
+	if e := find(p.current.Load().entries, id); e != nil {
+		e.breaker.probe(ok)
 	}
 }
 
-// Eligible is the number of members that requests may be sent to.
+// Eligible is the number of members that requests may be sent to: those that
+// are neither Down nor Misconfigured.
 func (p *Pool[T]) Eligible() int { return p.current.Load().eligible }
 
 // Status describes every member, in the order of Set.
 func (p *Pool[T]) Status() []MemberStatus {
-	now := time.Now()
+	now := p.clock.now()
 	entries := p.current.Load().entries
 	status := make([]MemberStatus, 0, len(entries))
 	for _, e := range entries {
 		status = append(status, MemberStatus{
-			ID: e.id, Class: e.class, Draining: e.draining, Breaker: e.breaker.load(),
+			ID: e.id, Class: e.class, Draining: e.draining, Breaker: e.breaker.state(),
 			InFlight: e.inFlight.Load(), Streams: e.streams.Load(),
 			Weight: e.weight(now, p.config.SlowStart),
 		})
@@ -191,11 +210,14 @@ func (p *Pool[T]) Status() []MemberStatus {
 // Retry takes one retry from the budget and says whether there was one. An
 // exempt retry, of a request that no upstream has taken, costs nothing: it
 // adds no load.
-func (p *Pool[T]) Retry(exempt bool) bool { return exempt || p.budget.take(time.Now()) }
+func (p *Pool[T]) Retry(exempt bool) bool { return exempt || p.budget.take(p.clock.now()) }
 
 // Wait returns true as soon as a member is eligible, and false when ctx ends
 // first or too many wait already.
 func (p *Pool[T]) Wait(ctx context.Context) bool {
+	if p.Eligible() > 0 {
+		return ctx.Err() == nil
+	}
 	if p.waiters.Add(1) > int64(p.options.MaxWaiters) {
 		p.waiters.Add(-1)
 		return false

@@ -120,7 +120,7 @@ func start(t testing.TB, servers []*fakeapi.Server, edit ...func(*config.Configu
 func (r *relay) state(server int) admin.UpstreamStatus {
 	r.t.Helper()
 	for _, u := range r.Daemon.Status().Clusters[0].Upstreams {
-		if "https://"+u.ID == r.Servers[server].URL {
+		if u.ID == r.Servers[server].Addr {
 			return u
 		}
 	}

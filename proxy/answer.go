@@ -20,7 +20,7 @@ type answer struct {
 	retryAfter int              // seconds; 0: no header
 }
 
-// write sends the answer. auditID may be empty.
+// write sends the answer, beside the header fields that w already has.
 func (a answer) write(w http.ResponseWriter, auditID string) {
 	status := metav1.Status{
 		TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"},
@@ -39,13 +39,10 @@ func (a answer) write(w http.ResponseWriter, auditID string) {
 	}
 	body = append(body, '\n')
 	h := w.Header()
-	clear(h)
 	h.Set("Content-Type", "application/json")
 	h.Set("Cache-Control", "no-cache, private")
 	h.Set("Content-Length", strconv.Itoa(len(body)))
-	if auditID != "" {
-		h.Set(auditIDHeader, auditID)
-	}
+	h.Set(auditIDHeader, auditID)
 	if a.retryAfter > 0 {
 		h.Set("Retry-After", strconv.Itoa(a.retryAfter))
 	}

@@ -11,7 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/google/uuid"
 	"go.uber.org/zap"
 	"golang.org/x/net/http/httpguts"
 
@@ -79,10 +78,7 @@ func (x *exchange) serve() {
 	x.flight.kind = streamKind
 	x.h.o.Registry.Add(&x.flight)
 
-	x.auditID = x.r.Header.Get(auditIDHeader)
-	if x.auditID == "" {
-		x.auditID = uuid.NewString()
-	}
+	x.auditID = auditID(x.r)
 	if x.authenticate() {
 		if x.upgrade {
 			x.forwardUpgrade()

@@ -3,13 +3,13 @@ package proxy
 import (
 	"net"
 	"net/http"
-	"net/url"
-	"path"
 	"strings"
 	"sync/atomic"
 	"time"
 
+	"github.com/google/uuid"
 	"go.uber.org/zap"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/kuberelay/kuberelay/proxy/filter"
 )
@@ -63,49 +63,90 @@ func (h *Handler) Drain() {
 // ServeHTTP is the data path of one request.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
-	if to, ok := canonical(r.URL, h.o.APIPrefix, h.staticPrefix()); !ok {
+	if r.URL.Path == "*" || r.URL.Path == "" && r.Method == http.MethodConnect {
+		h.denyForm(w, r) // net/http has answered OPTIONS *
+		return
+	}
+	static := h.staticPrefix()
+	escaped := rawPath(r.URL)
+	if to := canonical(escaped, h.o.APIPrefix, static); to != escaped {
+		if r.URL.RawQuery != "" || r.URL.ForceQuery {
+			to += "?" + r.URL.RawQuery
+		}
 		http.Redirect(w, r, to, http.StatusTemporaryRedirect)
 		return
 	}
-	if h.o.Filter != nil && filter.CrossSite(r.Header, r.Host) {
-		h.deny(w, "cross-site", answerForbidden("CrossSite",
-			"the request comes from a page of another site (its Origin or Sec-Fetch-Site header says so); use --disable-filter to allow that"))
-		return
-	}
-	if p := h.staticPrefix(); p != "" && strings.HasPrefix(r.URL.Path, p) {
+	if static != "" && strings.HasPrefix(r.URL.Path, static) {
 		if h.o.Filter != nil && !h.o.Filter.AllowedHost(r.Host) {
-			h.o.Recorder.Denied("filter")
-			filter.Forbidden(w)
+			h.forbid(w)
 			return
 		}
-		h.o.Static.ServeHTTP(w, r)
+		if !h.denyCrossSite(w, r) {
+			h.o.Static.ServeHTTP(w, r)
+		}
 		return
 	}
-	if !strings.HasPrefix(r.URL.Path, h.o.APIPrefix) {
+	decoded, escaped, inside := stripPrefix(h.o.APIPrefix, r.URL.Path, escaped)
+	if !inside {
 		filter.NotFound(w)
 		return
 	}
-	decoded, escaped := h.strip(r.URL)
 	if h.o.Filter != nil && !h.allowed(r.Method, decoded, r.Host) {
-		h.o.Recorder.Denied("filter")
-		filter.Forbidden(w)
+		h.forbid(w)
+		return
+	}
+	if h.denyCrossSite(w, r) {
 		return
 	}
 	if r.Method == http.MethodConnect || r.Method == http.MethodTrace {
-		w.Header().Set("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
-		h.deny(w, "method", answer{
-			code: http.StatusMethodNotAllowed, reason: "MethodNotAllowed", cause: "Method",
-			message: "the method " + r.Method + " is not proxied",
-		})
+		h.denyForm(w, r)
 		return
 	}
 	x := newExchange(h, w, r, decoded, escaped, start)
 	x.serve()
 }
 
-func (h *Handler) deny(w http.ResponseWriter, reason string, a answer) {
+// forbid is the request filter's answer.
+func (h *Handler) forbid(w http.ResponseWriter) {
+	h.o.Recorder.Denied("filter")
+	filter.Forbidden(w)
+}
+
+// denyCrossSite refuses, where there is a filter, what a page of another site
+// makes a browser send.
+func (h *Handler) denyCrossSite(w http.ResponseWriter, r *http.Request) bool {
+	if h.o.Filter == nil || !filter.CrossSite(r.Header, r.Host) {
+		return false
+	}
+	h.deny(w, r, "cross-site", answerForbidden("CrossSite",
+		"the request comes from a page of another site (its Origin or Sec-Fetch-Site header says so); use --disable-filter to allow that"))
+	return true
+}
+
+// denyForm refuses requests to a proxy itself, and those without a path.
+func (h *Handler) denyForm(w http.ResponseWriter, r *http.Request) {
+	if r.Method == http.MethodConnect || r.Method == http.MethodTrace {
+		w.Header().Set("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
+		h.deny(w, r, "method", answer{
+			code: http.StatusMethodNotAllowed, reason: metav1.StatusReasonMethodNotAllowed, cause: "Method",
+			message: "the method " + r.Method + " is not proxied",
+		})
+		return
+	}
+	h.deny(w, r, "method", answerBadRequest("the request-target * is for OPTIONS alone"))
+}
+
+func (h *Handler) deny(w http.ResponseWriter, r *http.Request, reason string, a answer) {
 	h.o.Recorder.Denied(reason)
-	a.write(w, "")
+	a.write(w, auditID(r))
+}
+
+// auditID is the client's own, or a new one.
+func auditID(r *http.Request) string {
+	if id := r.Header.Get(auditIDHeader); id != "" {
+		return id
+	}
+	return uuid.NewString()
 }
 
 // allowed asks the filter about the path as it is and as a hop that
@@ -123,88 +164,6 @@ func (h *Handler) staticPrefix() string {
 		return ""
 	}
 	return h.o.StaticPrefix
-}
-
-// strip removes the API prefix from the decoded and the escaped path, unless
-// it begins with "/api", as in kubectl proxy.
-func (h *Handler) strip(u *url.URL) (decoded, escaped string) {
-	decoded, escaped = u.Path, u.EscapedPath()
-	prefix := h.o.APIPrefix
-	if prefix == "/" || strings.HasPrefix(prefix, "/api") {
-		return decoded, escaped
-	}
-	prefix = strings.TrimSuffix(prefix, "/")
-	decoded = strings.TrimPrefix(decoded, prefix)
-	if rest, ok := strings.CutPrefix(escaped, prefix); ok {
-		return decoded, rest
-	}
-	// The prefix itself was written with escapes: escape the rest anew.
-	return decoded, (&url.URL{Path: decoded}).EscapedPath()
-}
-
-// canonical says whether a path is in its clean form, and if not where the
-// client is redirected: repeated slashes and dot segments are cleaned, and
-// the prefixes without their trailing slash get it. Percent-encoded dots
-// count as dots, so that the request filter sees what an upstream that
-// decodes them would.
-func canonical(u *url.URL, prefixes ...string) (to string, ok bool) {
-	escaped := u.EscapedPath()
-	clean := escaped
-	if needsCleaning(escaped) {
-		clean = cleanPath(decodeDots(escaped))
-	}
-	for _, prefix := range prefixes {
-		if prefix != "" && clean+"/" == prefix {
-			clean = prefix
-		}
-	}
-	if clean == escaped {
-		return "", true
-	}
-	if u.RawQuery != "" || u.ForceQuery {
-		clean += "?" + u.RawQuery
-	}
-	return clean, false
-}
-
-// needsCleaning finds the few paths worth the work: with an empty segment or
-// one that begins with a dot, plain or encoded.
-func needsCleaning(p string) bool {
-	if p == "" || p[0] != '/' {
-		return true
-	}
-	for i := 0; i+1 < len(p); i++ {
-		if p[i] != '/' {
-			continue
-		}
-		switch rest := p[i+1:]; {
-		case rest[0] == '/', rest[0] == '.':
-			return true
-		case len(rest) >= 3 && rest[0] == '%' && rest[1] == '2' && (rest[2]|0x20) == 'e':
-			return true
-		}
-	}
-	return false
-}
-
-func decodeDots(p string) string {
-	if !strings.Contains(p, "%2") {
-		return p
-	}
-	return strings.NewReplacer("%2e", ".", "%2E", ".").Replace(p)
-}
-
-// cleanPath is path.Clean that keeps a trailing slash, and always begins with
-// exactly one slash: a redirect to it stays on this host.
-func cleanPath(p string) string {
-	if p == "" {
-		return "/"
-	}
-	clean := path.Clean("/" + p)
-	if clean != "/" && (strings.HasSuffix(p, "/") || strings.HasSuffix(p, "/.") || strings.HasSuffix(p, "/..")) {
-		clean += "/"
-	}
-	return clean
 }
 
 // peerIP is the client's address for X-Forwarded-For; "" on a unix socket.

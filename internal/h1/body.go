@@ -30,7 +30,7 @@ type body struct {
 	how   framing
 	left  int64 // byLength: of the body
 	chunk chunkReader
-	dry   bool  // the last Read took all that was there
+	dry   bool // the last Read took all that was there
 	state atomic.Int32
 	err   error // what Read answers once done; written before state is
 }
@@ -55,7 +55,8 @@ func (b *body) Read(p []byte) (int, error) {
 		}
 		err = errBodyClosed
 	}
-	return n, b.end(err)
+	b.end(err)
+	return n, b.err
 }
 
 // Close gives the connection back when the rest of the body is already here,
@@ -176,13 +177,12 @@ func (b *body) drain() error {
 	return nil
 }
 
-// end is called once, by the holder.
-func (b *body) end(err error) error {
+// end is called once, by the holder. It sets what Read answers from then on.
+func (b *body) end(err error) {
 	if err != io.EOF {
 		err = b.x.fail(PhaseBody, err)
 	}
 	b.x.finish(err == io.EOF)
 	b.err = err
 	b.state.Store(bodyDone)
-	return err
 }

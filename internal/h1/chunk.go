@@ -7,9 +7,13 @@ import (
 	"net/http"
 )
 
-// maxChunkLine bounds a chunk's size line with its extensions, which are
-// ignored.
-const maxChunkLine = 1 << 10
+const (
+	// maxChunkLine bounds a chunk's size line with its extensions, which are
+	// ignored.
+	maxChunkLine = 1 << 10
+	// maxTrailer bounds the fields after a body, as net/http does.
+	maxTrailer = 4 << 10
+)
 
 // chunkStage is what comes next on the wire of a chunked body, RFC 9112 §7.1.
 type chunkStage uint8
@@ -25,7 +29,6 @@ const (
 type chunkReader struct {
 	stage   chunkStage
 	left    int64 // of the current chunk's data
-	limit   int   // of the trailer, in bytes
 	ended   error // what next found at the end: io.EOF or a failure
 	trailer http.Header
 }
@@ -106,9 +109,12 @@ func (c *chunkReader) readTrailer(rd *reader) error {
 		rd.r += len(crlf)
 		return io.EOF
 	}
-	fields, err := rd.head("", c.limit)
+	fields, err := rd.head("", maxTrailer)
 	if err != nil {
 		return unexpectedEOF(err)
+	}
+	if bytes.Count(fields, crlf) != bytes.Count(fields, crlf[1:]) {
+		return malformed("lone LF in the trailer", string(fields))
 	}
 	if c.trailer, err = parseFields(string(fields)); err != nil {
 		return err

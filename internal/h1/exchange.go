@@ -83,7 +83,6 @@ func (x *exchange) run(ctx context.Context, r *Request) (*http.Response, *stream
 		x.finish(true)
 	} else {
 		x.body.x, x.body.how, x.body.left = x, how, x.resp.ContentLength
-		x.body.chunk.limit = x.t.o.MaxHeaderBytes
 		x.resp.Body = &x.body
 	}
 	return &x.resp, nil, nil

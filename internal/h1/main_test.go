@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -15,8 +16,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/kuberelay/kuberelay/internal/h1"
 	"go.uber.org/goleak"
+
+	"github.com/kuberelay/kuberelay/internal/h1"
 )
 
 func TestMain(m *testing.M) {
@@ -163,20 +165,20 @@ func wait[T any](t testing.TB, c <-chan T, what string) T {
 	t.Helper()
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
+	var v T
 	select {
-	case v := <-c:
-		return v
+	case v = <-c:
 	case <-timer.C:
 		t.Fatalf("waited in vain for %s", what)
-		panic("unreachable")
 	}
+	return v
 }
 
 // asError returns err as what all errors of the package are.
 func asError(t testing.TB, err error) *h1.Error {
 	t.Helper()
-	e, ok := err.(*h1.Error)
-	if !ok {
+	var e *h1.Error
+	if !errors.As(err, &e) {
 		t.Fatalf("error is %T (%v), want *h1.Error", err, err)
 	}
 	return e

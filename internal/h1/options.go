@@ -44,8 +44,8 @@ type Options struct {
 	IdleTimeout time.Duration
 	// MaxIdle bounds the pool. Default 256; negative: keep none.
 	MaxIdle int
-	// MaxHeaderBytes bounds a response's head, interim responses included,
-	// and its trailer. Default 1 MiB.
+	// MaxHeaderBytes bounds a response's head, interim responses included.
+	// Default 1 MiB.
 	MaxHeaderBytes int
 }
 

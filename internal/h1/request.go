@@ -152,7 +152,7 @@ func (r *Request) appendFraming(b []byte) ([]byte, error) {
 		length = r.ContentLength
 	}
 	switch {
-	case length > 0, length == 0 && (r.Method == "POST" || r.Method == "PUT" || r.Method == "PATCH"):
+	case length > 0, length == 0 && expectsBody(r.Method):
 		b = append(b, "Content-Length: "...)
 		b = strconv.AppendInt(b, length, 10)
 		b = append(b, "\r\n"...)
@@ -162,6 +162,11 @@ func (r *Request) appendFraming(b []byte) ([]byte, error) {
 		return nil, errors.New("invalid ContentLength: below -1")
 	}
 	return b, nil
+}
+
+// expectsBody reports whether a request without a body says so, RFC 9110 §8.6.
+func expectsBody(method string) bool {
+	return method == http.MethodPost || method == http.MethodPut || method == http.MethodPatch
 }
 
 // isFraming reports whether the field is this package's own business.

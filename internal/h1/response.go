@@ -62,7 +62,8 @@ func parseStatusLine(resp *http.Response, line string) error {
 	return nil
 }
 
-// parseFields parses header fields up to an empty line, which has to be there.
+// parseFields parses header fields up to an empty line, which has to be the
+// last.
 func parseFields(s string) (http.Header, error) {
 	n := strings.Count(s, "\n") - 1
 	h := make(http.Header, n)
@@ -71,6 +72,9 @@ func parseFields(s string) (http.Header, error) {
 		var line string
 		line, s = cutLine(s)
 		if line == "" {
+			if s != "" {
+				return nil, malformed("empty line before", s)
+			}
 			return h, nil
 		}
 		name, value, ok := strings.Cut(line, ":")

@@ -221,7 +221,7 @@ func readBody(rd *reader, how framing, length int64) ([]byte, http.Header, error
 		}
 		return b, nil, err
 	case byChunks:
-		c := chunkReader{limit: DefaultMaxHeaderBytes}
+		c := chunkReader{}
 		b, err := io.ReadAll(readFunc(func(p []byte) (int, error) { return c.read(rd, p) }))
 		return b, c.trailer, err
 	case untilClose:
@@ -246,6 +246,9 @@ func TestChunkedBodiesThatAreRefused(t *testing.T) {
 		"0x":                   "0x5\r\nhello\r\n0\r\n\r\n",
 		"long extension":       "5;" + strings.Repeat("x", 5000) + "\r\nhello\r\n0\r\n\r\n",
 		"trailer without name": "0\r\n: x\r\n\r\n",
+		"lone LF as trailer":   "0\r\n\n\r\n",
+		"lone LF in trailer":   "0\r\na: b\n\n",
+		"long trailer":         "0\r\na: " + strings.Repeat("x", maxTrailer) + "\r\n\r\n",
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, _, err := readBody(&reader{src: strings.NewReader(in)}, byChunks, -1)
@@ -260,7 +263,7 @@ func TestChunkedBodiesThatAreRefused(t *testing.T) {
 func TestChunksAreReturnedAsTheyArrive(t *testing.T) {
 	r, w := io.Pipe()
 	defer func() { _ = w.Close() }()
-	rd, c := &reader{src: r}, &chunkReader{limit: 100}
+	rd, c := &reader{src: r}, &chunkReader{}
 	for _, in := range []string{"5\r\nhello\r\n", "3\r\nab", "c\r\n2\r\nde\r\n4", "\r\nfghi\r\n0\r\n", "\r\n"} {
 		go func() { _, _ = io.WriteString(w, in) }()
 		p := make([]byte, 100)
@@ -283,7 +286,7 @@ func FuzzChunked(f *testing.F) {
 		if size < 1 || size > 1<<16 {
 			return
 		}
-		rd, c := &reader{src: bytes.NewReader(in)}, &chunkReader{limit: 1 << 10}
+		rd, c := &reader{src: bytes.NewReader(in)}, &chunkReader{}
 		var got []byte
 		var err error
 		for p := make([]byte, size); err == nil; {

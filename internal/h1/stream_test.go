@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/http/httptest"
+	"strings"
 	"testing"
 
 	"github.com/kuberelay/kuberelay/internal/h1"
@@ -99,4 +101,51 @@ func TestUpgradeErrors(t *testing.T) {
 	if st := tr.Stats(); st.Open != 0 {
 		t.Errorf("stats %+v", st)
 	}
+}
+
+func TestPlainTCP(t *testing.T) {
+	large := strings.Repeat("x", 100<<10)
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Upgrade") == "" {
+			w.Header().Set("X-Large", large)
+			hello(w, r)
+			return
+		}
+		c, in, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		_, _ = io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\n\r\n")
+		_, _ = io.Copy(c, in)
+		_ = c.Close()
+	}))
+	defer s.Close()
+	tr := newTransport(t, h1.Options{Address: s.Listener.Addr().String()})
+	for range 3 {
+		if resp, body := fetch(t, tr, get("/")); body != "hello" || resp.Header.Get("X-Large") != large {
+			t.Errorf("body %q, a header of %d bytes", body, len(resp.Header.Get("X-Large")))
+		}
+	}
+	if st := tr.Stats(); st.Dials != 1 || st.Reuses != 2 {
+		t.Errorf("stats %+v", st)
+	}
+	_, conn, err := tr.Upgrade(context.Background(), upgrade("/"))
+	if err != nil || conn == nil {
+		t.Fatal(conn, err)
+	}
+	if _, err := io.WriteString(conn, "ping"); err != nil {
+		t.Fatal(err)
+	}
+	if err := conn.(interface{ CloseWrite() error }).CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := io.ReadAll(conn); err != nil || string(got) != "ping" {
+		t.Errorf("echo %q, %v", got, err)
+	}
+	if err := conn.Close(); err != nil {
+		t.Error(err)
+	}
+	tr.CloseIdle()
+	s.CloseClientConnections()
 }

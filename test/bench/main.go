@@ -26,25 +26,29 @@ type config struct {
 	json               string
 }
 
-func main() {
+func main() { os.Exit(command(os.Args[1:])) }
+
+// command runs one of the three programs, and returns its exit status.
+func command(args []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	var err error
 	switch {
-	case len(os.Args) > 1 && os.Args[1] == "origin":
-		err = runOrigin(os.Args[2:])
-	case len(os.Args) > 1 && os.Args[1] == "load":
-		err = runLoad(os.Args[2:])
+	case len(args) > 0 && args[0] == "origin":
+		err = runOrigin(args[1:])
+	case len(args) > 0 && args[0] == "load":
+		err = runLoad(args[1:])
 	default:
-		err = run(ctx)
+		err = run(ctx, args)
 	}
 	switch {
 	case errors.Is(err, flag.ErrHelp):
-		os.Exit(2)
+		return 2
 	case err != nil:
 		fmt.Fprintln(os.Stderr, "bench:", err)
-		os.Exit(1)
+		return 1
 	}
+	return 0
 }
 
 func parseFlags(args []string) (config, error) {
@@ -77,8 +81,8 @@ func parseFlags(args []string) (config, error) {
 	return c, nil
 }
 
-func run(ctx context.Context) (err error) {
-	cfg, err := parseFlags(os.Args[1:])
+func run(ctx context.Context, args []string) (err error) {
+	cfg, err := parseFlags(args)
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/base64"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -13,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"k8s.io/apimachinery/pkg/labels"
 )
 
 func readAllString(resp *http.Response) string {
@@ -241,4 +244,33 @@ func TestKubectlPortForward(t *testing.T) {
 	if _, err := io.ReadFull(conn, got); err != nil || !bytes.Equal(got, sent) {
 		t.Errorf("the echo differs: %v", err)
 	}
+}
+
+// everything selects all objects.
+var everything = labels.Everything()
+
+// discard reads a body to its end and returns its length.
+func discard(t *testing.T, resp *http.Response) int64 {
+	t.Helper()
+	defer resp.Body.Close()
+	n, err := io.Copy(io.Discard, resp.Body)
+	check(t, err)
+	return n
+}
+
+// peakMemory is the process's peak resident memory in bytes (proc(5), VmHWM).
+func (r *relay) peakMemory() int64 {
+	r.t.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", r.cmd.Process.Pid))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	for line := range strings.Lines(string(status)) {
+		var kib int64
+		if n, _ := fmt.Sscanf(line, "VmHWM: %d kB", &kib); n == 1 {
+			return kib << 10
+		}
+	}
+	r.t.Fatal("no VmHWM in /proc")
+	return 0
 }

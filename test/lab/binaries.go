@@ -39,17 +39,14 @@ func Binaries(ctx context.Context, progress io.Writer) (Paths, error) {
 	if err != nil {
 		return Paths{}, err
 	}
-	cache, err := os.UserCacheDir()
+	cache, err := CacheDir()
 	if err != nil {
-		return Paths{}, fmt.Errorf("find a place for the lab's programs: %w", err)
+		return Paths{}, err
 	}
-	dir := filepath.Join(cache, "kuberelay-lab", key)
+	dir := filepath.Join(cache, key)
 	paths := pathsIn(dir)
 	if _, err := os.Stat(dir); err == nil {
 		return paths, nil
-	}
-	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
-		return Paths{}, err
 	}
 	unlock, err := lockFile(ctx, dir+".lock", func() {
 		fmt.Fprintln(progress, "waiting for another process that builds the lab's programs…")
@@ -65,6 +62,18 @@ func Binaries(ctx context.Context, progress io.Writer) (Paths, error) {
 		return Paths{}, err
 	}
 	return paths, nil
+}
+
+// CacheDir is the directory of what labs keep for this user: kuberelay-lab in
+// the user's cache directory, as os.UserCacheDir knows it. It is created when
+// missing.
+func CacheDir() (string, error) {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return "", fmt.Errorf("find a place for the lab's files: %w", err)
+	}
+	dir := filepath.Join(cache, "kuberelay-lab")
+	return dir, os.MkdirAll(dir, 0o700)
 }
 
 func pathsIn(dir string) Paths {

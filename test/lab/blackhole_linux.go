@@ -56,7 +56,7 @@ func canCutOff(pid int) error {
 	if err != nil {
 		return err
 	}
-	defer unix.Close(fd)
+	defer closeFD(fd)
 	if err := setMD5(fd, true); err != nil {
 		return err
 	}
@@ -64,12 +64,13 @@ func canCutOff(pid int) error {
 	if err != nil {
 		return os.NewSyscallError("pidfd_open", err)
 	}
-	defer unix.Close(pidfd)
+	defer closeFD(pidfd)
 	dup, err := unix.PidfdGetfd(pidfd, 1, 0)
 	if err != nil {
 		return os.NewSyscallError("pidfd_getfd", err)
 	}
-	return unix.Close(dup)
+	closeFD(dup)
+	return nil
 }
 
 // cutOff makes the packets vanish that go to and from the port of process pid.
@@ -104,14 +105,14 @@ func setOnSockets(pid, port int, on bool) error {
 	if err != nil {
 		return os.NewSyscallError("pidfd_open", err)
 	}
-	defer unix.Close(pidfd)
+	defer closeFD(pidfd)
 	sockets, err := duplicateSockets(pid, pidfd)
 	if err != nil {
 		return err
 	}
 	defer func() {
 		for _, s := range sockets {
-			unix.Close(s.fd)
+			closeFD(s.fd)
 		}
 	}()
 	own := map[int]bool{}
@@ -128,6 +129,9 @@ func setOnSockets(pid, port int, on bool) error {
 	}
 	return errors.Join(errs...)
 }
+
+// closeFD gives up a duplicate, at which nothing is left to lose.
+func closeFD(fd int) { _ = unix.Close(fd) }
 
 // socket is a duplicate of a process's TCP socket.
 type socket struct {
@@ -162,7 +166,7 @@ func duplicateSockets(pid, pidfd int) ([]socket, error) {
 		local, err := unix.Getsockname(fd)
 		address, ok := local.(*unix.SockaddrInet4)
 		if err != nil || !ok {
-			unix.Close(fd)
+			closeFD(fd)
 			continue
 		}
 		s := socket{fd: fd, localPort: address.Port}

@@ -34,7 +34,6 @@ type component struct {
 type process struct {
 	cmd  *exec.Cmd
 	done chan struct{} // closed when the process has been waited for
-	err  error         // result of that, valid after done
 }
 
 func (l *Lab) component(name, program string, args func() []string) *component {
@@ -71,7 +70,8 @@ func (c *component) start() error {
 	p := &process{cmd: cmd, done: make(chan struct{})}
 	c.proc = p
 	go func() {
-		p.err = cmd.Wait()
+		// How it ended is in cmd.ProcessState.
+		_ = cmd.Wait()
 		if c.onExit != nil {
 			c.onExit()
 		}
@@ -188,7 +188,7 @@ func (c *component) until(ctx context.Context, what string, check func(context.C
 		case <-t.C:
 			continue
 		case <-p.done:
-			err = fmt.Errorf("%s ended: %v", c.name, p.err)
+			err = fmt.Errorf("%s ended with %v", c.name, p.cmd.ProcessState)
 		case <-ctx.Done():
 			err = fmt.Errorf("%w (last: %w)", context.Cause(ctx), err)
 		}

@@ -67,7 +67,7 @@ func (f *forwarder) down() {
 
 func (f *forwarder) downLocked() {
 	if f.listener != nil {
-		f.listener.Close()
+		_ = f.listener.Close()
 		f.listener = nil
 	}
 	for p := range f.pairs {
@@ -260,7 +260,7 @@ func (p *connPair) end(rst bool) {
 				// Failing to set it costs only the RST.
 				_ = c.SetLinger(0)
 			}
-			c.Close()
+			_ = c.Close()
 		}
 	})
 }

@@ -47,8 +47,10 @@ type Options struct {
 type User struct {
 	Name   string
 	Groups []string
-	// ClusterRole is granted to the user in all namespaces. Empty: none.
-	ClusterRole string
+	// ClusterRoles are granted to the user in all namespaces. The roles admin,
+	// edit and view grant nothing, because no controller manager aggregates them
+	// here; system:aggregate-to-edit and its like do.
+	ClusterRoles []string
 }
 
 // Lab is a running control plane.
@@ -97,8 +99,8 @@ func Start(ctx context.Context, opts Options) (*Lab, error) {
 	}
 	if opts.Users == nil {
 		opts.Users = []User{
-			{Name: "alice", Groups: []string{"dev"}, ClusterRole: "edit"},
-			{Name: "bob", Groups: []string{"ops"}, ClusterRole: "view"},
+			{Name: "alice", Groups: []string{"dev"}, ClusterRoles: []string{"system:aggregate-to-view", "system:aggregate-to-edit"}},
+			{Name: "bob", Groups: []string{"ops"}, ClusterRoles: []string{"system:aggregate-to-view"}},
 		}
 	}
 	if opts.Log == nil {

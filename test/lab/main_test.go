@@ -4,9 +4,13 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"testing"
 	"time"
 )
+
+// parentVariable makes the test program a parent that a test kills.
+const parentVariable = "KUBERELAY_LAB_TEST_PARENT"
 
 // shared is the lab of all tests, which leave it as they found it.
 var shared *Lab
@@ -39,4 +43,15 @@ func runWithLab(m *testing.M) (code int, err error) {
 		}
 	}()
 	return m.Run(), nil
+}
+
+// beParent starts a child, prints its process ID, and waits for it.
+func beParent() error {
+	s := newSpawner()
+	cmd := exec.Command("sleep", "3600")
+	if err := s.start(cmd); err != nil {
+		return err
+	}
+	fmt.Println(cmd.Process.Pid)
+	return cmd.Wait()
 }

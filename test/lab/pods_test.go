@@ -2,6 +2,7 @@ package lab
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -43,16 +44,10 @@ func TestExecRunsACommand(t *testing.T) {
 		t.Errorf("tr said %q", out)
 	}
 	out, err := kubectl(ctx, shared, "exec", "exec", "--", "sh", "-c", "echo problem >&2; exit 7").CombinedOutput()
-	var exit *exec.ExitError
-	if !asExit(err, &exit) || exit.ExitCode() != 7 || !strings.Contains(string(out), "problem") {
+	exit, ok := errors.AsType[*exec.ExitError](err)
+	if !ok || exit.ExitCode() != 7 || !strings.Contains(string(out), "problem") {
 		t.Errorf("exit 7: %v, %q", err, out)
 	}
-}
-
-func asExit(err error, target **exec.ExitError) bool {
-	e, ok := err.(*exec.ExitError)
-	*target = e
-	return ok
 }
 
 func TestLogsFollowWhatIsAppended(t *testing.T) {

@@ -33,8 +33,12 @@ const (
 )
 
 func newPortPool() (*portPool, error) {
+	cache, err := CacheDir()
+	if err != nil {
+		return nil, err
+	}
 	p := &portPool{
-		dir:  filepath.Join(os.TempDir(), "kuberelay-lab-ports-"+strconv.Itoa(os.Getuid())),
+		dir:  filepath.Join(cache, "ports"),
 		low:  lowestPort,
 		high: firstEphemeralPort(),
 	}

@@ -1,14 +1,16 @@
-// Command lab runs a real Kubernetes control plane on this machine, and
+// Lab runs a real Kubernetes control plane on this machine, and
 // commands one that runs already.
 package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strings"
 	"syscall"
 
@@ -18,19 +20,23 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil {
+	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "error:", err)
-		stop()
 		os.Exit(1)
 	}
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	dir, err := control.DefaultDir()
+	if err != nil {
+		return err
+	}
 	flags := flag.NewFlagSet("lab", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	var opts lab.Options
-	flags.StringVar(&opts.Dir, "dir", control.DefaultDir(), "directory of the lab")
+	flags.StringVar(&opts.Dir, "dir", dir, "directory of the lab")
 	flags.IntVar(&opts.Servers, "servers", 3, "number of API servers")
 	flags.IntVar(&opts.Nodes, "nodes", 2, "number of nodes")
 	flags.Usage = func() {
@@ -38,6 +44,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		flags.PrintDefaults()
 	}
 	if err := flags.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			return nil
+		}
+		return err
+	}
+	if opts.Dir, err = filepath.Abs(opts.Dir); err != nil {
 		return err
 	}
 	switch client := control.NewClient(opts.Dir); flags.Arg(0) {
@@ -97,5 +109,5 @@ Try:
   %[3]s restart 1
 Ctrl-C ends the lab.
 `, l.Kubeconfig(), l.Paths.Kubectl, control.Command(opts.Dir), "stop, cont, blackhole, heal, status")
-	return control.Serve(ctx, l)
+	return control.Serve(ctx, l, nil)
 }

@@ -10,11 +10,9 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/kuberelay/kuberelay/test/lab"
@@ -28,8 +26,9 @@ const (
 
 // DefaultDir is the directory of a lab that is started by hand: one for each
 // user of the machine.
-func DefaultDir() string {
-	return filepath.Join(os.TempDir(), "kuberelay-lab-"+strconv.Itoa(os.Getuid()))
+func DefaultDir() (string, error) {
+	cache, err := lab.CacheDir()
+	return filepath.Join(cache, "run"), err
 }
 
 // Actions are what can be done to a server, in the order of the help text.
@@ -76,8 +75,9 @@ func (s Status) Print(w io.Writer) {
 	}
 }
 
-// Serve takes commands for l until ctx ends.
-func Serve(ctx context.Context, l *lab.Lab) error {
+// Serve takes commands for l until ctx ends. It calls ready, unless nil, when
+// it does.
+func Serve(ctx context.Context, l *lab.Lab, ready func()) error {
 	path := filepath.Join(l.Dir, socketName)
 	// The directory is l's alone, so that a socket found there is a leftover.
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -87,6 +87,19 @@ func Serve(ctx context.Context, l *lab.Lab) error {
 	if err != nil {
 		return err
 	}
+	server := &http.Server{Handler: handler(l), ReadHeaderTimeout: 5 * time.Second}
+	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
+	defer stop()
+	if ready != nil {
+		ready()
+	}
+	if err := server.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+func handler(l *lab.Lab) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
@@ -109,13 +122,7 @@ func Serve(ctx context.Context, l *lab.Lab) error {
 			http.Error(w, err.Error(), http.StatusUnprocessableEntity)
 		}
 	})
-	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
-	stop := context.AfterFunc(ctx, func() { server.Close() })
-	defer stop()
-	if err := server.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
-		return err
-	}
-	return nil
+	return mux
 }
 
 func apply(ctx context.Context, l *lab.Lab, action, target string) error {
@@ -163,64 +170,10 @@ func applyEtcd(ctx context.Context, l *lab.Lab, action string) error {
 	return fmt.Errorf("cannot %s etcd: give kill, stop, cont or start", action)
 }
 
-// Client commands the lab whose directory is given.
-type Client struct {
-	dir  string
-	http *http.Client
-}
-
-// NewClient returns a client of the lab in dir.
-func NewClient(dir string) *Client {
-	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
-		var d net.Dialer
-		return d.DialContext(ctx, "unix", filepath.Join(dir, socketName))
-	}
-	return &Client{dir: dir, http: &http.Client{Transport: &http.Transport{DialContext: dial}}}
-}
-
-// Do does one of Actions to a server, by index, or to etcd.
-func (c *Client) Do(ctx context.Context, action, target string) error {
-	return c.call(ctx, http.MethodPost, "/"+url.PathEscape(action)+"/"+url.PathEscape(target), "", nil)
-}
-
-// Log appends a line to the pods' log.
-func (c *Client) Log(ctx context.Context, line string) error {
-	return c.call(ctx, http.MethodPost, "/log", line, nil)
-}
-
-// Status asks the lab how it is.
-func (c *Client) Status(ctx context.Context) (Status, error) {
-	var s Status
-	return s, c.call(ctx, http.MethodGet, "/status", "", &s)
-}
-
-func (c *Client) call(ctx context.Context, method, path, body string, out any) error {
-	req, err := http.NewRequestWithContext(ctx, method, "http://lab"+path, strings.NewReader(body))
-	if err != nil {
-		return err
-	}
-	resp, err := c.http.Do(req)
-	if err != nil {
-		return fmt.Errorf("reach the lab in %s (does it run?): %w", c.dir, err)
-	}
-	defer resp.Body.Close()
-	b, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return err
-	}
-	if resp.StatusCode != http.StatusOK {
-		return errors.New(strings.TrimSpace(string(b)))
-	}
-	if out == nil {
-		return nil
-	}
-	return json.Unmarshal(b, out)
-}
-
 // Command is what a person types to command the lab in dir, up to the action.
 func Command(dir string) string {
 	command := "go -C test/lab run ./cmd/lab"
-	if dir != DefaultDir() {
+	if standard, err := DefaultDir(); err != nil || dir != standard {
 		command += " --dir " + dir
 	}
 	return command

@@ -3,6 +3,7 @@ package daemon_test
 import (
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -33,6 +34,46 @@ func TestRefusedGoesToASurvivorAtOnce(t *testing.T) {
 	r.awaitState(bound, "READY")
 	if w := r.state(bound).Weight; w >= 1 {
 		t.Errorf("weight %v right after DOWN → READY, want slow start", w)
+	}
+}
+
+// TestSurvivorIsAskedWithinMilliseconds measures, for requests that are
+// refused, the time until a survivor has them.
+func TestSurvivorIsAskedWithinMilliseconds(t *testing.T) {
+	r := start(t, servers(t, 3))
+	var mu sync.Mutex
+	arrived := make(map[string]time.Time) // by Audit-ID
+	r.all("GET /api/v1/pods", http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		mu.Lock()
+		arrived[req.Header.Get("Audit-Id")] = time.Now()
+		mu.Unlock()
+		w.WriteHeader(http.StatusOK)
+	}))
+	bound := r.bound()
+	r.Servers[bound].Down()
+	var requests sync.WaitGroup
+	for range 8 {
+		requests.Go(func() {
+			if got := r.do("GET", "/api/v1/pods?resourceVersion=0", ""); got.Code != 200 {
+				t.Errorf("read: %+v", got)
+			}
+		})
+	}
+	requests.Wait()
+	var took []time.Duration
+	for _, e := range r.Logs.FilterMessage("request goes to another API server").All() {
+		id, _ := e.ContextMap()["audit-id"].(string)
+		if at, ok := arrived[id]; ok {
+			took = append(took, at.Sub(e.Time))
+		}
+	}
+	if len(took) == 0 {
+		t.Fatal("no request was refused")
+	}
+	slices.Sort(took)
+	t.Logf("from the refusal to a survivor: %v", took)
+	if median := took[len(took)/2]; median > 5*time.Millisecond {
+		t.Errorf("a survivor had half of the requests only after %v, want 5 ms at most", median)
 	}
 }
 
@@ -152,10 +193,13 @@ func TestAllDown(t *testing.T) {
 func (r *relay) awaitInFlight(n int64) {
 	r.t.Helper()
 	deadline := time.Now().Add(10 * time.Second)
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
 	for r.Daemon.Status().InFlight.Requests != n {
 		if time.Now().After(deadline) {
 			r.t.Fatalf("%+v in flight, want %d requests", r.Daemon.Status().InFlight, n)
 		}
+		<-tick.C
 	}
 }
 

@@ -130,11 +130,11 @@ func TestParityUnixSocket(t *testing.T) {
 	t.Parallel()
 	r := parity(t, listener(func(l *config.Listener) { l.Address = "unix://" + t.TempDir() + "/s" }))
 	for mark, sent := range map[string]string{"": "", "1.2.3.4": "X-Forwarded-For: 1.2.3.4"} {
-		got := r.ask(t, "GET /api HTTP/1.1\nHost: localhost\n"+markHeader+": unix "+mark+"\n"+sent)
+		got := r.ask(t, "GET /api HTTP/1.1\nHost: localhost\n"+markHeader+": unix"+mark+"\n"+sent)
 		if got.Code != 200 {
 			t.Fatalf("answer %d %q", got.Code, got.Body)
 		}
-		if f := r.one("unix " + mark).Header.Get("X-Forwarded-For"); f != mark {
+		if f := r.one("unix" + mark).Header.Get("X-Forwarded-For"); f != mark {
 			t.Errorf("X-Forwarded-For %q, want %q", f, mark)
 		}
 	}

@@ -64,10 +64,19 @@ func newExchange(h *Handler, w http.ResponseWriter, r *http.Request, decoded, es
 	x.decoded, x.escaped = decoded, escaped
 	x.tried = x.triedBuf[:0]
 	x.target = ParseTarget(r.Method, decoded, r.URL.RawQuery)
-	x.upgrade = x.target.upgradable() && upgradeProtocol(r.Header) != ""
+	x.upgrade = x.offersUpgrade()
 	x.kind = x.target.kind(r.Method, r.URL.RawQuery, x.upgrade)
-	x.longRunning = x.target.LongRunning()
+	x.longRunning = x.upgrade || x.target.LongRunning()
 	return x
+}
+
+// offersUpgrade says whether the client asks for a protocol that passes, at an
+// endpoint that uses one. On the subresources of an aggregated API, any may:
+// KubeVirt's console and vnc do.
+func (x *exchange) offersUpgrade() bool {
+	t := x.target
+	return upgradeProtocol(x.r) != "" &&
+		(t.upgradable() || t.Subresource != "" && x.cluster.Groups.Aggregated(t.Group, t.Version))
 }
 
 // serve takes the exchange through identity, forwarding and its record.
@@ -158,6 +167,9 @@ func (x *exchange) rebuild(scheme string) {
 		SchemeHTTP:       scheme == "http",
 	})
 	x.header[auditIDHeader] = []string{x.auditID}
+	if x.upgrade { // to the one that was looked at, of several that were offered
+		x.header["Upgrade"] = []string{upgradeProtocol(x.r)}
+	}
 }
 
 // prepare fills the upstream request for one attempt.
@@ -187,12 +199,13 @@ func (x *exchange) prepare(u *Upstream) {
 	}
 }
 
-// interim passes a 1xx response on.
+// interim passes a 1xx response on, to clients that know such responses.
 func (x *exchange) interim(code int, header http.Header) {
-	h := x.w.Header()
-	for k, vv := range header {
-		h[k] = vv
+	if !x.r.ProtoAtLeast(1, 1) {
+		return
 	}
+	h := x.w.Header()
+	copyHeader(h, header)
 	x.w.WriteHeader(code)
 	clear(h)
 }
@@ -217,6 +230,9 @@ func (x *exchange) readBody() bool {
 		return true
 	}
 	x.body = newReplayBody(x.r.Body, x.cluster.Retry.MaxBodyBytes)
+	// An answer may come before the body's end (413, 401): it must not wait
+	// until the server has read that. On error the connection is not HTTP/1.
+	_ = http.NewResponseController(x.w).EnableFullDuplex()
 	return true
 }
 
@@ -238,10 +254,9 @@ var keySeed = maphash.MakeSeed()
 // fail answers in the upstream's place.
 func (x *exchange) fail(a answer, err error) {
 	x.err = err
-	if x.r.Context().Err() != nil {
-		return // nobody is there to read it
-	}
-	x.code = a.code
+	if x.r.Context().Err() == nil {
+		x.code = a.code
+	} // else the client has left, or closed its side: without an answer, net/http would send 200
 	a.write(x.w, x.auditID)
 }
 
@@ -292,15 +307,18 @@ func (x *exchange) countRetry(v verdict) {
 
 // upgradeProtocol returns the protocol to which the client asks to switch, if
 // it is one that the Kubernetes API uses: websocket or SPDY/3.1. An offer of
-// anything else, as curl makes with h2c, is none.
-func upgradeProtocol(h http.Header) string {
-	if len(h["Upgrade"]) == 0 || !httpguts.HeaderValuesContainsToken(h["Connection"], "upgrade") {
+// anything else, as curl makes with h2c, is none, and neither is one in
+// HTTP/1.0 (RFC 9110, section 7.8).
+func upgradeProtocol(r *http.Request) string {
+	if len(r.Header["Upgrade"]) == 0 || !r.ProtoAtLeast(1, 1) || !httpguts.HeaderValuesContainsToken(r.Header["Connection"], "upgrade") {
 		return ""
 	}
-	for _, v := range h["Upgrade"] {
-		switch v = strings.TrimSpace(v); {
-		case strings.EqualFold(v, "websocket"), strings.EqualFold(v, "SPDY/3.1"):
-			return v
+	for _, offers := range r.Header["Upgrade"] {
+		for offer := range strings.SplitSeq(offers, ",") {
+			switch offer = strings.TrimSpace(offer); {
+			case strings.EqualFold(offer, "websocket"), strings.EqualFold(offer, "SPDY/3.1"):
+				return offer
+			}
 		}
 	}
 	return ""

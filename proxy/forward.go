@@ -7,6 +7,8 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"net/http/httptrace"
+	"net/textproto"
 	"time"
 
 	"go.uber.org/zap"
@@ -130,14 +132,20 @@ func (x *exchange) attempt(a balancer.Attempt[*Upstream]) (next choice, more boo
 func (x *exchange) send(ctx context.Context, u *Upstream) (*http.Response, error) {
 	// A watch under the client's own credential stays off the shared HTTP/2
 	// connections: the API server closes such a connection after a 401.
-	if x.target.Verb != "watch" || x.upgrade || !x.injected || x.r.Method != http.MethodGet {
+	bodiless := x.body == nil && x.request.Payload == nil
+	if x.target.Verb != "watch" || !x.injected || x.r.Method != http.MethodGet || !bodiless {
 		return u.http1.Do(ctx, &x.request)
 	}
 	req := &http.Request{
 		Method: x.r.Method, URL: x.watchURL(u), Host: x.request.Host, Header: x.header,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 	}
-	return u.http2.RoundTrip(req.WithContext(ctx))
+	return u.http2.RoundTrip(req.WithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		Got1xxResponse: func(code int, header textproto.MIMEHeader) error {
+			x.interim(code, http.Header(header))
+			return nil
+		},
+	})))
 }
 
 // safe says whether the request may be processed twice.
@@ -250,6 +258,7 @@ func (x *exchange) failAttempt(v verdict, err error) {
 	switch {
 	case v == verdictCancelled && x.r.Context().Err() != nil:
 		x.err = err // the client left
+		x.hangUp()
 	case v == verdictCancelled:
 		x.fail(answerBadGateway("kuberelay is shutting down"), err)
 	case v == verdictBadRequest:

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -14,11 +15,30 @@ import (
 	"github.com/kuberelay/kuberelay/balancer"
 )
 
-// copySize is the size of the buffers that bodies pass through: four TLS
-// records.
-const copySize = 64 << 10
+// Bodies pass through buffers of three sizes. A watch holds its buffer while
+// it waits, for minutes, and there may be thousands; a long answer is passed
+// on in few large writes.
+const (
+	smallCopy  = 8 << 10
+	tunnelCopy = 32 << 10
+	largeCopy  = 128 << 10
+)
 
-var copyBuffers = sync.Pool{New: func() any { return new([copySize]byte) }}
+var (
+	smallBuffers  = sync.Pool{New: func() any { return newBuffer(smallCopy) }}
+	tunnelBuffers = sync.Pool{New: func() any { return newBuffer(tunnelCopy) }}
+	largeBuffers  = sync.Pool{New: func() any { return newBuffer(largeCopy) }}
+)
+
+func newBuffer(size int) *[]byte {
+	b := make([]byte, size)
+	return &b
+}
+
+// directWrite is the size from which net/http's server hands a write to the
+// connection whole: a flush after it would send nothing but the end of the
+// chunk, as a packet of its own.
+const directWrite = 16 << 10
 
 // ready is a body that knows whether more of it can be read without waiting.
 type ready interface{ Ready() bool }
@@ -47,9 +67,7 @@ func (x *exchange) stream(ctx context.Context, resp *http.Response) (lost error)
 	err := s.copy()
 	switch {
 	case err == nil:
-		for name, values := range resp.Trailer {
-			x.w.Header()[name] = values
-		}
+		x.trailers(resp.Trailer, s.control)
 		return nil
 	case errors.Is(context.Cause(ctx), errDraining) && s.frames.boundary() && x.kind == balancer.Watch:
 		return nil // a clean end
@@ -63,10 +81,33 @@ func (x *exchange) stream(ctx context.Context, resp *http.Response) (lost error)
 	return err
 }
 
-// abort breaks the client's connection off.
+// trailers sends the fields that came after the body. Those that the head did
+// not announce need net/http's prefix, and a body that is certain to be chunked.
+func (x *exchange) trailers(trailer http.Header, control *http.ResponseController) {
+	if len(trailer) == 0 {
+		return
+	}
+	_ = control.Flush() // on error nobody is there to read them
+	h := x.w.Header()
+	announced := h["Trailer"]
+	for name, values := range trailer {
+		if !slices.Contains(announced, name) {
+			name = http.TrailerPrefix + name
+		}
+		h[name] = values
+	}
+}
+
+// abort breaks the client's connection off after what was sent.
 func (x *exchange) abort(control *http.ResponseController) {
 	_ = control.Flush() // on error the connection is broken already
-	conn, _, err := control.Hijack()
+	x.hangUp()
+}
+
+// hangUp closes the client's connection. Without it net/http would end the
+// answer, or send an empty one, as if all were well.
+func (x *exchange) hangUp() {
+	conn, _, err := http.NewResponseController(x.w).Hijack()
 	if err != nil {
 		return
 	}
@@ -106,11 +147,15 @@ func (s *bodyStream) prepareDrain(ctx context.Context) func() {
 // copy passes the body on. Whatever could be read without waiting is sent
 // before the next wait, so that a watch event never lies in a buffer.
 func (s *bodyStream) copy() error {
-	buf := copyBuffers.Get().(*[copySize]byte)
-	defer copyBuffers.Put(buf)
 	known := s.resp.ContentLength
 	more, _ := s.resp.Body.(ready)
 	watch := s.x.kind == balancer.Watch
+	buffers := &largeBuffers
+	if watch || known >= 0 && known <= smallCopy {
+		buffers = &smallBuffers
+	}
+	buf, _ := buffers.Get().(*[]byte)
+	defer buffers.Put(buf)
 	if known < 0 { // the answer's head does not wait for its first byte
 		if more == nil || !more.Ready() {
 			if err := s.flush(); err != nil {
@@ -119,9 +164,9 @@ func (s *bodyStream) copy() error {
 		}
 	}
 	for {
-		n, err := s.fill(buf[:], more)
+		n, err := s.fill(*buf, more)
 		if n > 0 {
-			p := buf[:n]
+			p := (*buf)[:n]
 			if watch {
 				p = s.frame(p)
 			}
@@ -134,7 +179,7 @@ func (s *bodyStream) copy() error {
 			if watch && s.stopping.Load() && s.frames.boundary() {
 				return nil
 			}
-			if err == nil && known != s.x.bytes {
+			if err == nil && known != s.x.bytes && (watch || n < directWrite) {
 				if ferr := s.flush(); ferr != nil {
 					return ferr
 				}

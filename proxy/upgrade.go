@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"io"
@@ -12,12 +11,16 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/kuberelay/kuberelay/balancer"
+	"github.com/kuberelay/kuberelay/internal/h1"
 )
 
 // forwardUpgrade connects the client with a server that speaks WebSocket or
 // SPDY/3.1. Nothing is sent twice once a byte has gone upstream, and the two
 // connections are joined after 101 alone (CVE-2018-1002105, CVE-2020-8559).
 func (x *exchange) forwardUpgrade() {
+	// Whatever is answered in place of 101 is the last answer: bytes that the
+	// client has sent after its request are of the protocol it asked for.
+	x.w.Header().Set("Connection", "close")
 	if x.r.ContentLength != 0 {
 		x.fail(answerBadRequest("an upgrade request cannot have a body"), nil)
 		return
@@ -85,7 +88,7 @@ func (x *exchange) attemptUpgrade(a balancer.Attempt[*Upstream]) (next choice, m
 	x.countAttempt(u, v, time.Since(sent))
 	switch {
 	case conn != nil:
-		x.tunnel(ctx, resp, conn)
+		x.tunnel(ctx, conn)
 	case v == verdictShuttingDown && x.mayResend(v):
 		discard(resp)
 		x.tried = append(x.tried, a.ID())
@@ -104,14 +107,13 @@ func (x *exchange) attemptUpgrade(a balancer.Attempt[*Upstream]) (next choice, m
 		x.code = http.StatusInternalServerError
 		http.Error(x.w, fmt.Sprintf("invalid upgrade response: status code %d", resp.StatusCode), x.code)
 	default:
-		x.w.Header().Set("Connection", "close")
 		x.stream(ctx, resp)
 	}
 	return choice{}, false
 }
 
 // tunnel joins the two connections until either side ends.
-func (x *exchange) tunnel(ctx context.Context, resp *http.Response, upstream net.Conn) {
+func (x *exchange) tunnel(ctx context.Context, upstream h1.Upgraded) {
 	defer upstream.Close()
 	client, buffered, err := http.NewResponseController(x.w).Hijack()
 	if err != nil {
@@ -129,7 +131,7 @@ func (x *exchange) tunnel(ctx context.Context, resp *http.Response, upstream net
 	})
 	defer stop()
 	x.flight.streaming(true, nil)
-	if err := writeSwitch(client, resp); err != nil {
+	if _, err := client.Write(upstream.Head()); err != nil {
 		x.err = err
 		return
 	}
@@ -147,12 +149,12 @@ func (x *exchange) tunnel(ctx context.Context, resp *http.Response, upstream net
 
 // pass copies one direction of a tunnel and adds to count.
 func (x *exchange) pass(dst io.Writer, src io.Reader, count *int64) error {
-	buf := copyBuffers.Get().(*[copySize]byte)
-	defer copyBuffers.Put(buf)
+	buf, _ := tunnelBuffers.Get().(*[]byte)
+	defer tunnelBuffers.Put(buf)
 	for {
-		n, err := src.Read(buf[:])
+		n, err := src.Read(*buf)
 		if n > 0 {
-			if _, werr := dst.Write(buf[:n]); werr != nil {
+			if _, werr := dst.Write((*buf)[:n]); werr != nil {
 				return werr
 			}
 			if count != nil {
@@ -163,17 +165,6 @@ func (x *exchange) pass(dst io.Writer, src io.Reader, count *int64) error {
 			return err
 		}
 	}
-}
-
-// writeSwitch sends the 101 head with the upstream's own fields.
-func writeSwitch(w io.Writer, resp *http.Response) error {
-	b := bufio.NewWriter(w)
-	fmt.Fprintf(b, "HTTP/1.1 %s\r\n", "101 Switching Protocols")
-	if err := resp.Header.Write(b); err != nil {
-		return err
-	}
-	b.WriteString("\r\n")
-	return b.Flush()
 }
 
 // setKeepAlive applies --keepalive to the TCP connection under an upgraded one.

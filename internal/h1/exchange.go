@@ -1,6 +1,7 @@
 package h1
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -22,7 +23,8 @@ type exchange struct {
 	upgrade bool
 	single  bool // the connection serves no other request
 
-	received bool // some byte of a response
+	received bool   // some byte of a response
+	switched []byte // the head of a 101, as it came
 	resp     http.Response
 	body     body
 
@@ -103,6 +105,9 @@ func (x *exchange) readHead(r *Request) (framing, error) {
 			return 0, err
 		}
 		code := x.resp.StatusCode
+		if code == http.StatusSwitchingProtocols {
+			x.switched = bytes.Clone(raw)
+		}
 		if code >= 200 || code == http.StatusSwitchingProtocols {
 			x.setAnswered()
 			return how, nil
@@ -146,7 +151,7 @@ func (x *exchange) handOver(ctx context.Context) (*http.Response, *stream, *Erro
 	}
 	_ = c.sock.SetDeadline(time.Time{})
 	x.resp.Body = http.NoBody
-	return &x.resp, &stream{Conn: c.nc, c: c}, nil
+	return &x.resp, &stream{Conn: c.nc, c: c, head: x.switched}, nil
 }
 
 // finish gives the connection back, or closes it. It is called once, by the

@@ -53,6 +53,9 @@ func newSocket(c net.Conn) *socket {
 	return s
 }
 
+// NetConn is the connection below, as of a tls.Conn.
+func (s *socket) NetConn() net.Conn { return s.Conn }
+
 func (s *socket) Write(p []byte) (int, error) {
 	n, err := s.Conn.Write(p)
 	if n > 0 {

@@ -5,12 +5,27 @@ import (
 	"net"
 )
 
+// Upgraded is a connection that has switched protocols.
+type Upgraded interface {
+	net.Conn
+	// Head is the head of the 101 as it came, with its empty line.
+	Head() []byte
+	// NetConn is the connection below, as of a tls.Conn.
+	NetConn() net.Conn
+	// CloseWrite tells the upstream that nothing more will come.
+	CloseWrite() error
+}
+
 // stream is an upgraded connection. It stays in the transport's books until
 // it is closed.
 type stream struct {
 	net.Conn
-	c *conn
+	c    *conn
+	head []byte
 }
+
+func (s *stream) Head() []byte      { return s.head }
+func (s *stream) NetConn() net.Conn { return s.Conn }
 
 // Read first reads what came along with the response's head. One goroutine
 // reads at a time.
@@ -39,7 +54,6 @@ func (s *stream) explain(err error) error {
 	return err
 }
 
-// CloseWrite tells the upstream that nothing more will come.
 func (s *stream) CloseWrite() error {
 	if half, ok := s.Conn.(interface{ CloseWrite() error }); ok {
 		return half.CloseWrite()

@@ -3,7 +3,6 @@ package h1
 import (
 	"context"
 	"io"
-	"net"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -67,9 +66,9 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 // Upgrade sends r, with its Connection and Upgrade fields, on a connection of
 // its own. When the upstream answers 101, the connection is returned: it
 // first reads what came after the head, CloseConnections cuts it, the caller
-// closes it, and ctx has no part in it any more. It has a CloseWrite method.
-// Any other answer is a normal response, with a nil connection.
-func (t *Transport) Upgrade(ctx context.Context, r *Request) (*http.Response, net.Conn, error) {
+// closes it, and ctx has no part in it any more. Any other answer is a normal
+// response, with a nil connection.
+func (t *Transport) Upgrade(ctx context.Context, r *Request) (*http.Response, Upgraded, error) {
 	resp, stream, err := t.do(ctx, r, true, nil)
 	if err != nil {
 		return nil, nil, err

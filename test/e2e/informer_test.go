@@ -10,11 +10,14 @@ import (
 	"testing"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/informers"
-	"k8s.io/client-go/kubernetes"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/cache"
 )
 
 // TestInformerStaysInSync runs a client-go informer through kuberelay while
@@ -24,30 +27,45 @@ func TestInformerStaysInSync(t *testing.T) {
 	restored(t)
 	r := frontAll(t)
 	namespace := r.namespace()
-	clients, err := kubernetes.NewForConfig(&rest.Config{Host: r.URL, QPS: 200, Burst: 200})
+	clients, err := dynamic.NewForConfig(&rest.Config{Host: r.URL, QPS: 200, Burst: 200})
 	check(t, err)
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()
-	factory := informers.NewSharedInformerFactoryWithOptions(clients, 0, informers.WithNamespace(namespace))
-	configMaps := factory.Core().V1().ConfigMaps()
-	lister := configMaps.Lister().ConfigMaps(namespace)
-	configMaps.Informer()
-	factory.Start(ctx.Done())
-	defer factory.Shutdown()
-	defer cancel()
-	factory.WaitForCacheSync(ctx.Done())
+	api := clients.Resource(schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}).Namespace(namespace)
+	informer := cache.NewSharedIndexInformer(&cache.ListWatch{
+		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+			return api.List(ctx, o)
+		},
+		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+			return api.Watch(ctx, o)
+		},
+	}, &unstructured.Unstructured{}, 0, cache.Indexers{})
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		informer.RunWithContext(ctx)
+	}()
+	defer func() {
+		cancel()
+		<-stopped
+	}()
+	if !cache.WaitForCacheSync(ctx.Done(), informer.HasSynced) {
+		t.Fatal("the informer does not sync")
+	}
 
-	api := clients.CoreV1().ConfigMaps(namespace)
 	generation := 0
 	churn := func() {
 		t.Helper()
 		generation++
 		for i := range 10 {
 			name := fmt.Sprintf("object-%d-%d", generation, i)
-			_, err := api.Create(ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{})
+			object := configMap(name, 0)
+			created, err := api.Create(ctx, object, metav1.CreateOptions{})
 			check(t, err)
 			if i%2 == 0 {
-				_, err = api.Update(ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name}, Data: map[string]string{"generation": strconv.Itoa(generation)}}, metav1.UpdateOptions{})
+				object = configMap(name, generation)
+				object.SetResourceVersion(created.GetResourceVersion())
+				_, err = api.Update(ctx, object, metav1.UpdateOptions{})
 				check(t, err)
 			}
 			if i%3 == 0 {
@@ -61,16 +79,16 @@ func TestInformerStaysInSync(t *testing.T) {
 		check(t, err)
 		want := make(map[string]string)
 		for _, o := range list.Items {
-			want[o.Name] = o.ResourceVersion
+			want[o.GetName()] = o.GetResourceVersion()
 		}
 		tick := time.NewTicker(20 * time.Millisecond)
 		defer tick.Stop()
 		for {
 			got := make(map[string]string)
-			cached, err := lister.List(everything)
-			check(t, err)
-			for _, o := range cached {
-				got[o.Name] = o.ResourceVersion
+			for _, cached := range informer.GetStore().List() {
+				if o, ok := cached.(*unstructured.Unstructured); ok {
+					got[o.GetName()] = o.GetResourceVersion()
+				}
 			}
 			if maps.Equal(got, want) {
 				return
@@ -97,6 +115,14 @@ func TestInformerStaysInSync(t *testing.T) {
 			inSync()
 		}
 	}
+}
+
+func configMap(name string, generation int) *unstructured.Unstructured {
+	return &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "v1", "kind": "ConfigMap",
+		"metadata": map[string]any{"name": name},
+		"data":     map[string]any{"generation": strconv.Itoa(generation)},
+	}}
 }
 
 // TestLongLogsInConstantMemory passes 200 MB of a pod's log.

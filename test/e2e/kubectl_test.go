@@ -14,8 +14,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"k8s.io/apimachinery/pkg/labels"
 )
 
 func readAllString(resp *http.Response) string {
@@ -245,9 +243,6 @@ func TestKubectlPortForward(t *testing.T) {
 		t.Errorf("the echo differs: %v", err)
 	}
 }
-
-// everything selects all objects.
-var everything = labels.Everything()
 
 // discard reads a body to its end and returns its length.
 func discard(t *testing.T, resp *http.Response) int64 {

@@ -201,19 +201,33 @@ func unaccepted(pid, port int) (bool, error) {
 	return false, scanner.Err()
 }
 
-// swallow makes the kernel drop all that arrives at a socket of this process.
+// swallow makes the kernel drop what arrives at a socket of this process: with
+// a key as above, or with a packet filter where the kernel knows no keys.
+// Filters are the second choice because a kernel may allow them to root only.
 func swallow(c syscall.Conn) error {
 	return control(c, func(fd int) error {
+		errMD5 := setMD5(fd, true)
+		if errMD5 == nil {
+			return nil
+		}
 		drop := []unix.SockFilter{{Code: unix.BPF_RET | unix.BPF_K, K: 0}}
-		return unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER,
+		err := unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER,
 			&unix.SockFprog{Len: uint16(len(drop)), Filter: &drop[0]})
+		if err != nil {
+			return errors.Join(errMD5, os.NewSyscallError("setsockopt SO_ATTACH_FILTER", err))
+		}
+		return nil
 	})
 }
 
 // unswallow ends swallow.
 func unswallow(c syscall.Conn) error {
 	return control(c, func(fd int) error {
-		return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DETACH_FILTER, 0)
+		if setMD5(fd, false) == nil {
+			return nil
+		}
+		return os.NewSyscallError("setsockopt SO_DETACH_FILTER",
+			unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DETACH_FILTER, 0))
 	})
 }
 
@@ -226,5 +240,5 @@ func control(c syscall.Conn, f func(fd int) error) error {
 	if err := raw.Control(func(fd uintptr) { inner = f(int(fd)) }); err != nil {
 		return err
 	}
-	return os.NewSyscallError("setsockopt", inner)
+	return inner
 }

@@ -105,17 +105,34 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	if err := l.CreatePod(ctx, demoPod); err != nil {
 		return err
 	}
-	r, err := startRelay(ctx, l, o, stderr)
+	if o.script {
+		return runScript(ctx, l, o, stdout, stderr)
+	}
+	r, err := startRelay(ctx, l, o, stderr, stderr)
 	if err != nil {
 		return err
 	}
 	d := demo{lab: l, relay: r, out: stdout, dir: o.dir}
-	if o.script {
-		err = d.script(ctx)
-	} else {
-		err = d.tour(ctx)
+	return errors.Join(d.tour(ctx), r.stop())
+}
+
+// runScript keeps kuberelay's log out of the way of the outcomes.
+func runScript(ctx context.Context, l *lab.Lab, o options, stdout, stderr io.Writer) error {
+	path := filepath.Join(l.Dir, "log", "kuberelay.log")
+	log, err := os.Create(path)
+	if err != nil {
+		return err
 	}
-	return errors.Join(err, r.stop())
+	defer log.Close()
+	r, err := startRelay(ctx, l, o, stderr, log)
+	if err == nil {
+		d := demo{lab: l, relay: r, out: stdout, dir: o.dir}
+		err = errors.Join(d.script(ctx), r.stop())
+	}
+	if err != nil {
+		return fmt.Errorf("%w (kuberelay's log is %s)", err, path)
+	}
+	return nil
 }
 
 // demo is a lab with kuberelay in front.

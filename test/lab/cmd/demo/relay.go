@@ -28,8 +28,8 @@ type relay struct {
 const firstLine = "Starting to serve on "
 
 // startRelay starts kuberelay before the lab's first server, from where it
-// finds the others, and returns when it serves.
-func startRelay(ctx context.Context, l *lab.Lab, o options, stderr io.Writer) (*relay, error) {
+// finds the others, and returns when it serves. Its log goes to log.
+func startRelay(ctx context.Context, l *lab.Lab, o options, stderr, log io.Writer) (*relay, error) {
 	address, err := freeAddress(net.JoinHostPort("127.0.0.1", strconv.Itoa(o.port)))
 	if err != nil {
 		return nil, err
@@ -49,7 +49,7 @@ func startRelay(ctx context.Context, l *lab.Lab, o options, stderr io.Writer) (*
 	}
 	fmt.Fprintf(stderr, "running %s %s\n", o.kuberelay, strings.Join(args, " "))
 	cmd := exec.Command(o.kuberelay, args...)
-	cmd.Stderr = stderr
+	cmd.Stderr = log
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
 		return nil, err

@@ -39,9 +39,10 @@ func loadKubeconfig(o *KubeconfigOptions) (*loaded, error) {
 			l.files = append(l.files, path)
 		}
 	}
-	if c.CAData, c.CAFile, err = inline("certificate authority", c.CAData, c.CAFile); err != nil {
+	if c.CAData, err = inline("certificate authority", c.CAData, c.CAFile); err != nil {
 		return nil, err
 	}
+	c.CAFile = ""
 	if l.certificate, err = clientCertificate(c); err != nil {
 		return nil, err
 	}
@@ -70,11 +71,11 @@ func clientCertificate(c *rest.Config) (*tls.Certificate, error) {
 	if !hasCertificate || !hasKey {
 		return nil, nil // as in client-go; clientcmd has refused it before
 	}
-	certPEM, _, err := inline("client certificate", c.CertData, c.CertFile)
+	certPEM, err := inline("client certificate", c.CertData, c.CertFile)
 	if err != nil {
 		return nil, err
 	}
-	keyPEM, _, err := inline("client key", c.KeyData, c.KeyFile)
+	keyPEM, err := inline("client key", c.KeyData, c.KeyFile)
 	if err != nil {
 		return nil, err
 	}
@@ -87,18 +88,18 @@ func clientCertificate(c *rest.Config) (*tls.Certificate, error) {
 
 // inline returns data, or what is in file. An empty file is an error: it is
 // being written, and an empty CA would otherwise mean the system's.
-func inline(what string, data []byte, file string) ([]byte, string, error) {
+func inline(what string, data []byte, file string) ([]byte, error) {
 	if len(data) > 0 || file == "" {
-		return data, "", nil
+		return data, nil
 	}
 	data, err := readBounded(file, maxPEMFile)
 	if err != nil {
-		return nil, "", fmt.Errorf("%s: %w", what, err)
+		return nil, fmt.Errorf("%s: %w", what, err)
 	}
 	if len(data) == 0 {
-		return nil, "", fmt.Errorf("%s %s is empty", what, file)
+		return nil, fmt.Errorf("%s %s is empty", what, file)
 	}
-	return data, "", nil
+	return data, nil
 }
 
 // connectionIdentity covers everything that a connection depends on.

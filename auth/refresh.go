@@ -11,7 +11,7 @@ import (
 
 const (
 	// firstBackoff and maxBackoff space the runs of a plugin that fails: 1 s,
-	// 2 s, 4 s, 8 s, 10 s, 10 s…
+	// 2 s, 4 s, 8 s, and 10 s from then on.
 	firstBackoff = time.Second
 	maxBackoff   = 10 * time.Second
 	// refusalInterval is the least time between two refreshes forced by an

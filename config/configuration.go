@@ -159,9 +159,10 @@ const (
 	FormatJSON    = "json"
 )
 
-// Levels are the values of LogConfig.Level, and Formats those of
-// LogConfig.Format.
-func Levels() []string  { return []string{LevelDebug, LevelInfo, LevelWarn, LevelError} }
+// Levels are the values of LogConfig.Level, the wordiest first.
+func Levels() []string { return []string{LevelDebug, LevelInfo, LevelWarn, LevelError} }
+
+// Formats are the values of LogConfig.Format.
 func Formats() []string { return []string{FormatAuto, FormatConsole, FormatJSON} }
 
 // LogConfig says what is logged to standard error, and how. No level writes a

@@ -17,9 +17,8 @@ import (
 func ParseServer(value string) (*url.URL, error) {
 	u, err := url.Parse(value)
 	if err != nil {
-		var wrapped *url.Error // its text repeats the value
-		if errors.As(err, &wrapped) {
-			err = wrapped.Err
+		if wrapped, ok := errors.AsType[*url.Error](err); ok {
+			err = wrapped.Err // the wrapper's text repeats the value
 		}
 		return nil, serverError(value, err.Error())
 	}
@@ -46,7 +45,7 @@ func kubeconfigServer(c *rest.Config) (*url.URL, error) {
 	shown := withoutUser(c.Host)
 	const what = "server %q of the kubeconfig or of --server: want https://HOST[:PORT]"
 	_, err := url.Parse(c.Host)
-	if parse := (*url.Error)(nil); errors.As(err, &parse) {
+	if parse, ok := errors.AsType[*url.Error](err); ok {
 		return nil, &url.Error{Op: parse.Op, URL: shown, Err: fmt.Errorf("%w ("+what+")", parse.Err, shown)}
 	}
 	u, _, err := rest.DefaultServerUrlFor(c)

@@ -2,9 +2,16 @@ package daemon_test
 
 import (
 	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
 	"testing"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/kuberelay/kuberelay/config"
+	"github.com/kuberelay/kuberelay/internal/fakeapi"
 )
 
 // wantStatus checks that an answer of kuberelay's own is a Kubernetes Status.
@@ -22,4 +29,84 @@ func wantStatus(t testing.TB, got wireReply, code int, reason metav1.StatusReaso
 		t.Errorf("header %v, want application/json and an Audit-Id", got.Header)
 	}
 	return s
+}
+
+func mustJSON(t testing.TB, v any) []byte {
+	t.Helper()
+	b, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// TestParityOwnAnswers holds the shape of what kuberelay says in the API
+// server's place, and that Retry-After stands only where nothing was processed.
+func TestParityOwnAnswers(t *testing.T) {
+	t.Parallel()
+	quick := func(cfg *config.Configuration) {
+		cfg.Clusters[0].Balancer.Retry.HoldWhenAllDown = 10 * time.Millisecond
+	}
+	up, down := parity(t, quick), parity(t, quick)
+	up.all("POST /api/v1/lost", fakeapi.RST())
+	down.Servers[0].Down()
+	for _, c := range []struct {
+		relay      *relay
+		request    string
+		code       int
+		reason     metav1.StatusReason
+		cause      metav1.CauseType
+		retryAfter string
+	}{
+		{up, "TRACE /api HTTP/1.1\nHost: localhost", 405, metav1.StatusReasonMethodNotAllowed, "Method", ""},
+		{up, "GET * HTTP/1.1\nHost: localhost", 400, metav1.StatusReasonBadRequest, "BadRequest", ""},
+		{up, "GET /api HTTP/1.1\nHost: localhost\nOrigin: null", 403, metav1.StatusReasonForbidden, "CrossSite", ""},
+		{up, "GET " + portForward + " HTTP/1.1\nHost: localhost\nContent-Length: 1" + websocket, 400, metav1.StatusReasonBadRequest, "BadRequest", ""},
+		{up, "POST /api/v1/lost HTTP/1.1\nHost: localhost\nContent-Length: 0", 502, metav1.StatusReasonInternalError, "UpstreamLost", ""},
+		{down, "GET /api HTTP/1.1\nHost: localhost", 503, metav1.StatusReasonServiceUnavailable, "NoUpstream", "1"},
+		{down, "POST /api HTTP/1.1\nHost: localhost\nContent-Length: 0", 503, metav1.StatusReasonServiceUnavailable, "NoUpstream", "1"},
+		{down, "GET " + portForward + " HTTP/1.1\nHost: localhost" + spdy, 503, metav1.StatusReasonServiceUnavailable, "NoUpstream", "1"},
+	} {
+		got := c.relay.ask(t, c.request+"\nAudit-Id: mine")
+		status := wantStatus(t, got, c.code, c.reason)
+		if status.Details.Causes[0].Type != c.cause || got.Header.Get("Retry-After") != c.retryAfter ||
+			(c.retryAfter != "") != (status.Details.RetryAfterSeconds > 0) {
+			t.Errorf("%.40q: %v %s, want cause %s and Retry-After %q", c.request, got.Header, got.Body, c.cause, c.retryAfter)
+		}
+		if id := got.Header.Get("Audit-Id"); id != "mine" {
+			t.Errorf("%.40q: Audit-Id %q, want the client's", c.request, id)
+		}
+		// HEAD has the same head without the body.
+		if method, rest, _ := strings.Cut(c.request, " "); method == "GET" && !strings.Contains(c.request, "Content-Length") {
+			if head := c.relay.ask(t, "HEAD "+rest); head.Code != c.code || head.Body != "" || head.Header.Get("Content-Type") != "application/json" {
+				t.Errorf("HEAD %.40q: %d %v %q", rest, head.Code, head.Header, head.Body)
+			}
+		}
+	}
+}
+
+// TestParityAuditID is one over all attempts of a request, and the client's
+// own where it has one.
+func TestParityAuditID(t *testing.T) {
+	t.Parallel()
+	r := start(t, servers(t, 2))
+	r.all("GET /api/v1/pods", fakeapi.Text(200, "fine"))
+	bound := r.bound()
+	for _, fault := range []http.Handler{fakeapi.RST(), fakeapi.ShuttingDown429(), fakeapi.Text(503, "overloaded")} {
+		for i, own := range []string{"", "\nAudit-Id: 3f7f6a4e-client"} {
+			mark := fmt.Sprintf("audit %p %d", fault, i)
+			r.Servers[bound].Handle("GET /api/v1/pods", fault)
+			if got := r.ask(t, "GET /api/v1/pods?resourceVersion=0 HTTP/1.1\nHost: localhost\n"+markHeader+": "+mark+own); got.Code != 200 {
+				t.Fatalf("answer %d %q", got.Code, got.Body)
+			}
+			all := r.seen(mark)
+			if len(all) != 2 {
+				t.Fatalf("%d attempts, want 2", len(all))
+			}
+			a, b := all[0].Header.Values("Audit-Id"), all[1].Header.Values("Audit-Id")
+			if len(a) != 1 || len(b) != 1 || a[0] != b[0] || a[0] == "" || own != "" && a[0] != "3f7f6a4e-client" {
+				t.Errorf("the attempts carry %q and %q, want one ID", a, b)
+			}
+		}
+	}
 }

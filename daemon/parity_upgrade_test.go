@@ -222,7 +222,7 @@ func TestParityExecAndAttach(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := parity(t, c.edit)
-			r.all("*", fakeapi.Upgrade("$ "))
+			r.all("/api/v1/namespaces/x/pods/p/*", fakeapi.Upgrade("$ "))
 			for _, start := range []string{"POST " + exec, "GET " + exec, "POST " + attach, "GET " + attach} {
 				for _, offer := range []string{websocket, spdy} {
 					w := r.dial(t)
@@ -257,7 +257,9 @@ func TestParityFailedUpgrades(t *testing.T) {
 	t.Parallel()
 	const target = "GET " + portForward
 	smuggled := lines("DELETE /api/v1/namespaces/x HTTP/1.1\nHost: localhost\n" + markHeader + ": smuggled")
-	quick := func(cfg *config.Configuration) { cfg.Clusters[0].Balancer.Retry.HoldWhenAllDown = 10 * time.Millisecond }
+	quick := func(cfg *config.Configuration) {
+		cfg.Clusters[0].Balancer.Retry.HoldWhenAllDown = 10 * time.Millisecond
+	}
 	for name, c := range map[string]struct {
 		answer  http.Handler
 		request string // after the offer

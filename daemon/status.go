@@ -1,6 +1,8 @@
 package daemon
 
 import (
+	"fmt"
+	"strings"
 	"time"
 
 	"github.com/kuberelay/kuberelay/admin"
@@ -52,7 +54,7 @@ func (c *cluster) status() admin.ClusterStatus {
 		s.Upstreams = append(s.Upstreams, admin.UpstreamStatus{
 			ID: m.ID, URL: st.URL, Source: c.source(m.ID), State: st.State.String(), Since: st.Since,
 			Reason: st.Reason, Breaker: m.Breaker.String(), Draining: m.Draining,
-			InFlight: int64(m.InFlight), Streams: int64(m.Streams), Weight: m.Weight,
+			InFlight: m.InFlight, Streams: m.Streams, Weight: m.Weight,
 			LastProbe: st.LastProbe, LastError: st.LastError,
 		})
 	}
@@ -61,12 +63,12 @@ func (c *cluster) status() admin.ClusterStatus {
 
 // why gathers each upstream's reason, for people.
 func (c *cluster) why() string {
-	text := ""
+	var b strings.Builder
 	for _, st := range c.group.Snapshot() {
-		text += "; " + st.ID + " is " + st.State.String()
+		fmt.Fprintf(&b, "; %s is %s", st.ID, st.State)
 		if st.Reason != "" {
-			text += " (" + st.Reason + ")"
+			fmt.Fprintf(&b, " (%s)", st.Reason)
 		}
 	}
-	return text
+	return b.String()
 }

@@ -79,19 +79,33 @@ func (d *Daemon) accessLog() *zap.Logger {
 const (
 	stalledAfter = 500 * time.Millisecond
 	stalledTick  = 250 * time.Millisecond
+	// A request may be slow for good reasons (a webhook, a log without a
+	// line): one server is not asked more often than it is probed anyway.
+	stalledAgain = 2 * time.Second
 )
 
 // watchStalled finds servers that have stopped answering between two probes.
 func (d *Daemon) watchStalled(ctx context.Context) {
 	tick := time.NewTicker(stalledTick)
 	defer tick.Stop()
+	asked := make(map[string]time.Time) // by upstream
 	for {
+		var now time.Time
 		select {
 		case <-ctx.Done():
 			return
-		case <-tick.C:
+		case now = <-tick.C:
+		}
+		for id, at := range asked {
+			if now.Sub(at) >= stalledAgain {
+				delete(asked, id)
+			}
 		}
 		for _, u := range d.registry.Stalled(stalledAfter) {
+			if _, recently := asked[u.ID]; recently {
+				continue
+			}
+			asked[u.ID] = now
 			for _, c := range d.clusters {
 				c.group.ProbeNow(u.ID)
 			}

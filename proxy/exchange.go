@@ -149,11 +149,10 @@ func (x *exchange) leaseFor(u *Upstream) bool {
 }
 
 // skip gives an attempt back unused; after a pause another is picked.
-func (x *exchange) skip(a balancer.Attempt[*Upstream]) choice {
+func (x *exchange) skip(a balancer.Attempt[*Upstream]) {
 	a.Report(balancer.Neutral)
 	a.Done()
 	x.tried = append(x.tried, a.ID())
-	return choice{}
 }
 
 // rebuild makes the headers that go upstream.

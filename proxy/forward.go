@@ -57,7 +57,8 @@ type choice struct {
 func (x *exchange) attempt(a balancer.Attempt[*Upstream]) (next choice, more bool) {
 	u := a.Value()
 	if !x.leaseFor(u) {
-		return x.skip(a), true
+		x.skip(a)
+		return choice{}, true
 	}
 	x.attempts++
 	x.upstream = u.ID
@@ -274,8 +275,7 @@ func (x *exchange) failAttempt(v verdict, err error) {
 
 // badRequest says what is wrong with the request, without the upstream's name.
 func badRequest(err error) string {
-	var sent *h1.Error
-	if errors.As(err, &sent) {
+	if sent, ok := errors.AsType[*h1.Error](err); ok {
 		err = sent.Err
 	}
 	return err.Error()

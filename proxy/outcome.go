@@ -169,6 +169,6 @@ func isDial(err error) bool {
 }
 
 func isTimeout(err error) bool {
-	var timeout net.Error
+	var timeout interface{ Timeout() bool }
 	return errors.As(err, &timeout) && timeout.Timeout() || strings.Contains(err.Error(), "TLS handshake timeout")
 }

@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -160,15 +161,9 @@ func (r *Registry) Stalled(longer time.Duration) []*Upstream {
 	var stalled []*Upstream
 	before := time.Now().Add(-longer)
 	r.each(func(f *Flight) {
-		if f.phase != phaseWaiting || f.since.After(before) {
-			return
+		if f.phase == phaseWaiting && !f.since.After(before) && !slices.Contains(stalled, f.upstream) {
+			stalled = append(stalled, f.upstream)
 		}
-		for _, u := range stalled {
-			if u == f.upstream {
-				return
-			}
-		}
-		stalled = append(stalled, f.upstream)
 	})
 	return stalled
 }

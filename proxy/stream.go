@@ -59,7 +59,7 @@ func (x *exchange) stream(ctx context.Context, resp *http.Response) (lost error)
 		return nil
 	}
 	s := bodyStream{x: x, resp: resp, control: http.NewResponseController(x.w)}
-	drain := s.prepareDrain(ctx)
+	drain := s.prepareDrain()
 	x.flight.streaming(x.kind == balancer.Watch, drain)
 	if drain != nil && x.h.draining.Load() {
 		drain()
@@ -129,7 +129,7 @@ type bodyStream struct {
 // prepareDrain returns how the stream is ended cleanly, or nil if a short
 // body should just come to its end. The stream keeps passing bytes until a
 // frame is whole; one that waits between frames is woken.
-func (s *bodyStream) prepareDrain(ctx context.Context) func() {
+func (s *bodyStream) prepareDrain() func() {
 	if s.x.kind != balancer.Watch {
 		return nil
 	}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -44,7 +45,8 @@ func (x *exchange) forwardUpgrade() {
 func (x *exchange) attemptUpgrade(a balancer.Attempt[*Upstream]) (next choice, more bool) {
 	u := a.Value()
 	if !x.leaseFor(u) {
-		return x.skip(a), true
+		x.skip(a)
+		return choice{}, true
 	}
 	x.attempts++
 	x.upstream = u.ID
@@ -107,7 +109,9 @@ func (x *exchange) attemptUpgrade(a balancer.Attempt[*Upstream]) (next choice, m
 		x.code = http.StatusInternalServerError
 		http.Error(x.w, fmt.Sprintf("invalid upgrade response: status code %d", resp.StatusCode), x.code)
 	default:
-		x.stream(ctx, resp)
+		if lost := x.stream(ctx, resp); lost != nil {
+			x.observe(u, verdictLost, lost)
+		}
 	}
 	return choice{}, false
 }
@@ -135,15 +139,16 @@ func (x *exchange) tunnel(ctx context.Context, upstream h1.Upgraded) {
 		x.err = err
 		return
 	}
-	done := make(chan error, 2)
-	go func() { done <- x.pass(client, upstream, &x.bytes) }()
-	go func() { done <- x.pass(upstream, buffered.Reader, nil) }()
-	if err := <-done; err != io.EOF {
+	var directions sync.WaitGroup
+	ended := make(chan error, 2)
+	directions.Go(func() { ended <- x.pass(client, upstream, &x.bytes) })
+	directions.Go(func() { ended <- x.pass(upstream, buffered.Reader, nil) })
+	if err := <-ended; err != io.EOF {
 		x.err = err
 	}
 	client.Close()
 	upstream.Close()
-	<-done
+	directions.Wait() // the other one ends because of this one
 	x.log("tunnel ended", zap.String("upstream", x.upstream), zap.Error(x.err))
 }
 

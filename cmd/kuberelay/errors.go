@@ -97,7 +97,7 @@ func flatten(err error) []error {
 // message words an error that ends the program as kubectl's StandardErrorMessage
 // and CheckErr do.
 func message(err error) string {
-	if u, ok := err.(*url.Error); ok && u.Op == "parse" {
+	if u, ok := errors.AsType[*url.Error](err); ok && u.Op == "parse" {
 		return fmt.Sprintf("Unable to connect to the server: %v", u.Err)
 	}
 	text := err.Error()

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/pem"
 	"io"
 	"net"
@@ -108,7 +109,10 @@ func TestServesOnASocket(t *testing.T) {
 	if p.address != path {
 		t.Errorf("address %q, want %q", p.address, path)
 	}
-	transport := &http.Transport{Dial: func(string, string) (net.Conn, error) { return net.Dial("unix", path) }}
+	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, "unix", path)
+	}}
 	defer transport.CloseIdleConnections()
 	if got := get(t, transport, "http://localhost/version"); got != "ok" {
 		t.Errorf("GET /version: %q, want the API server's answer", got)

@@ -26,10 +26,13 @@ func serve(cfg *config.Configuration, log *zap.Logger, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	started := make(chan error, 1)
-	go func() { started <- d.Start(ctx) }()
+	started := make(chan struct{})
+	go func() {
+		defer close(started)
+		err = d.Start(ctx)
+	}()
 	select {
-	case err = <-started:
+	case <-started:
 	case s := <-signals:
 		cancel()
 		<-started

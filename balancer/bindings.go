@@ -58,7 +58,7 @@ func (b *bindings) bind(key, was, id string, now time.Duration) string {
 			break
 		}
 		if bound.key == key {
-			if is := use(bound, now); is != was && is != "" {
+			if is := use(bound, now); is != was {
 				return is
 			}
 			place = i

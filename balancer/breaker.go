@@ -130,19 +130,37 @@ func (b *breaker) probe(ok bool) {
 	}
 	b.mu.Lock()
 	if b.state() == BreakerHalfOpen {
-		b.pass(ok)
 		if ok {
-			b.relapse = b.clock.now() + b.config.MaxOpenFor
-			b.successes.reset()
-			b.failing.Store(false)
-			b.become(BreakerClosed)
+			b.close()
 		} else {
+			b.pass(false)
 			b.level++
 			b.open()
 		}
 	}
 	b.mu.Unlock()
 	b.tell()
+}
+
+// renew closes a breaker whose member was down and is back: probes have shown
+// that, and what failed before says nothing of it now.
+func (b *breaker) renew() {
+	b.mu.Lock()
+	if b.state() != BreakerClosed {
+		b.close()
+	}
+	b.mu.Unlock()
+	b.tell()
+}
+
+// close ends an open or half-open time: for gobreaker, whose own is long over,
+// by one success. The caller holds the lock.
+func (b *breaker) close() {
+	b.pass(true)
+	b.relapse = b.clock.now() + b.config.MaxOpenFor
+	b.successes.reset()
+	b.failing.Store(false)
+	b.become(BreakerClosed)
 }
 
 // pass takes one outcome through gobreaker. The caller holds the lock.
@@ -160,9 +178,12 @@ func (b *breaker) pass(ok bool) {
 // open begins an open time. The caller holds the lock.
 func (b *breaker) open() {
 	b.become(BreakerOpen)
+	opened := b.current()
 	time.AfterFunc(b.openTime(), func() {
 		b.mu.Lock()
-		b.become(BreakerHalfOpen)
+		if b.current() == opened { // not renewed meanwhile
+			b.become(BreakerHalfOpen)
+		}
 		b.mu.Unlock()
 		b.tell()
 	})

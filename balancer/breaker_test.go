@@ -15,7 +15,7 @@ import (
 // A script is outcomes (S, F, N), seconds (digits) and nothing else.
 func play(t *testing.T, p *Pool[string], id, script string) {
 	t.Helper()
-	for _, word := range strings.Fields(script) {
+	for word := range strings.FieldsSeq(script) {
 		if d, err := time.ParseDuration(word); err == nil {
 			pass(d)
 			continue
@@ -152,8 +152,8 @@ func TestOpenTimeDoubles(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, heard := newHeardPool(Ready, Ready)
 		report(t, p, "a", times(5, Failure)...)
-		for _, seconds := range []time.Duration{5, 10, 20, 40, 60, 60} {
-			expectOpenTime(t, p, heard, seconds*time.Second)
+		for _, mean := range []time.Duration{5 * time.Second, 10 * time.Second, 20 * time.Second, 40 * time.Second, time.Minute, time.Minute} {
+			expectOpenTime(t, p, heard, mean)
 			p.HalfOpenResult("a", false)
 		}
 		expectOpenTime(t, p, heard, time.Minute)
@@ -233,6 +233,25 @@ func TestOutcomesFromBeforeDoNotCount(t *testing.T) {
 		equal(t, "after old failures", status(t, p, "a").Breaker, BreakerClosed)
 		report(t, p, "a", Failure)
 		equal(t, "after one more new failure", status(t, p, "a").Breaker, BreakerOpen)
+	})
+}
+
+func TestOldSuccessesDoNotHideNewFailures(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, heard := newHeardPool(Ready, Ready)
+		var old []Attempt[string]
+		for range 100 {
+			old = append(old, attemptAt(t, p, "a"))
+		}
+		report(t, p, "a", times(5, Failure)...)
+		expectOpenTime(t, p, heard, 5*time.Second)
+		p.HalfOpenResult("a", true)
+		for _, a := range old {
+			a.Report(Success)
+			a.Done()
+		}
+		play(t, p, "a", strings.Repeat("SF", 10))
+		equal(t, "half of twenty", status(t, p, "a").Breaker, BreakerOpen)
 	})
 }
 

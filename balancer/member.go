@@ -50,8 +50,10 @@ type entry[T any] struct {
 }
 
 // enter moves the entry to a class. Slow start begins on the way from Down to
-// Ready, over whatever lies in between, if others carry the load meanwhile.
-func (e *entry[T]) enter(class Class, others bool, now, slowStart time.Duration) {
+// Ready, over whatever lies in between, if others carry the load meanwhile. It
+// reports whether the member is back: not eligible before, and now it is.
+func (e *entry[T]) enter(class Class, others bool, now, slowStart time.Duration) (back bool) {
+	back = e.class >= Down && class < Down
 	switch {
 	case class == e.class:
 	case class == Down:
@@ -63,6 +65,7 @@ func (e *entry[T]) enter(class Class, others bool, now, slowStart time.Duration)
 		}
 	}
 	e.class = class
+	return back
 }
 
 // slowStartFloor is the weight at which slow start begins.

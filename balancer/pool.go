@@ -75,6 +75,13 @@ func NewPool[T any](c Config, o Options) *Pool[T] {
 // ignored. Those that stay, by ID, keep their counts, breakers, bindings, slow
 // start and drain, and change their class as with SetClass.
 func (p *Pool[T]) Set(members []Member[T]) {
+	for _, m := range p.set(members) {
+		m.breaker.renew()
+	}
+}
+
+// set returns the members that are back.
+func (p *Pool[T]) set(members []Member[T]) (back []*member) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	before := p.current.Load().entries
@@ -95,9 +102,12 @@ func (p *Pool[T]) Set(members []Member[T]) {
 		classes = append(classes, m.Class)
 	}
 	for i, e := range entries {
-		e.enter(classes[i], otherReady(entries, e), p.clock.now(), p.config.SlowStart)
+		if e.enter(classes[i], otherReady(entries, e), p.clock.now(), p.config.SlowStart) {
+			back = append(back, e.member)
+		}
 	}
 	p.publish(entries)
+	return back
 }
 
 func (p *Pool[T]) newMember(id string) *member {
@@ -124,11 +134,18 @@ func (p *Pool[T]) rank(m *member) bool {
 }
 
 // SetClass moves a member to a class. Slow start begins with the way from
-// Down to Ready, if another member is Ready to carry the load meanwhile.
+// Down to Ready, if another member is Ready to carry the load meanwhile. A
+// member that was Down or Misconfigured comes back with a closed breaker.
 func (p *Pool[T]) SetClass(id string, class Class) {
+	var back *member
 	p.change(id, func(e *entry[T], all []*entry[T]) {
-		e.enter(class, otherReady(all, e), p.clock.now(), p.config.SlowStart)
+		if e.enter(class, otherReady(all, e), p.clock.now(), p.config.SlowStart) {
+			back = e.member
+		}
 	})
+	if back != nil {
+		back.breaker.renew()
+	}
 }
 
 // otherReady says whether a member besides e's is in use as Ready.
@@ -181,9 +198,11 @@ func (p *Pool[T]) publish(entries []*entry[T]) {
 
 // HalfOpenResult takes the result of an active probe of a member: the only
 // thing that decides a half-open breaker. It is cheap, and meant for every
-// probe; in the other states it changes nothing.
+// probe; in the other states it changes nothing. Neither does the failure of a
+// member that is out of use anyway: the time until it is tried again must not
+// grow with the time that it was away.
 func (p *Pool[T]) HalfOpenResult(id string, ok bool) {
-	if e := find(p.current.Load().entries, id); e != nil {
+	if e := find(p.current.Load().entries, id); e != nil && (ok || e.class < Down) {
 		e.breaker.probe(ok)
 	}
 }

@@ -1,5 +1,7 @@
 package balancer
 
+import "slices"
+
 // Class ranks a member. The numbers' order is the rank, best first.
 type Class uint8
 
@@ -67,10 +69,5 @@ type Request struct {
 }
 
 func (r *Request) tried(id string) bool {
-	for _, t := range r.Tried {
-		if t == id {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(r.Tried, id)
 }

@@ -290,11 +290,12 @@ func class(s health.State, cause health.ResultKind) balancer.Class {
 // onTransition is where a server's state meets the balancer, the requests in
 // flight, the metrics and the log.
 func (c *cluster) onTransition(t health.Transition) {
+	c.mu.Lock() // refresh may be about to set what it saw before
 	c.pool.SetClass(t.ID, class(t.To, t.Cause))
 	c.metrics.Upstream(c.config.Name, t.ID).State(t.To.String())
+	m := c.members[t.ID]
+	c.mu.Unlock()
 	c.logTransition(t)
-	registry := &c.daemon.registry
-	m := c.member(t.ID)
 	if m == nil {
 		return
 	}
@@ -313,12 +314,18 @@ func (c *cluster) onTransition(t health.Transition) {
 		c.cut(t.ID)
 	case t.To == health.Suspect && t.From != health.Down && t.Cause == health.Timeout:
 		m.upstream.CloseIdle()
-		if n := registry.Abandon(t.ID); n > 0 {
-			c.log.Info("requests that waited for a server that stopped answering go to others",
-				zap.String("upstream", t.ID), zap.Int("requests", n))
-		}
+		c.abandon(t.ID)
 	case t.To == health.Degraded:
 		m.upstream.CloseIdle()
+	}
+}
+
+// abandon lets what waits for a server that stopped answering go to others,
+// as far as it may.
+func (c *cluster) abandon(id string) {
+	if n := c.daemon.registry.Abandon(id); n > 0 {
+		c.log.Info("requests that waited for a server that stopped answering go to others",
+			zap.String("upstream", id), zap.Int("requests", n))
 	}
 }
 
@@ -345,6 +352,9 @@ func (c *cluster) logTransition(t health.Transition) {
 
 // onProbe lets the active probe, and nothing else, test a half-open breaker.
 func (c *cluster) onProbe(id string, r health.Result, _ time.Duration) {
+	if r.Kind == health.Timeout && c.group.State(id) != health.Ready {
+		c.abandon(id) // who was sent there while its state changed
+	}
 	c.pool.HalfOpenResult(id, r.Kind == health.Pass)
 }
 

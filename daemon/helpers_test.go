@@ -2,15 +2,14 @@ package daemon_test
 
 import (
 	"context"
-	"os"
-	"path/filepath"
-	"time"
-
 	"crypto/tls"
 	"crypto/x509"
 	"io"
 	"net/http"
+	"os"
+	"path/filepath"
 	"testing"
+	"time"
 
 	"k8s.io/client-go/rest"
 

@@ -2,7 +2,6 @@ package daemon_test
 
 import (
 	"encoding/json"
-	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -89,23 +88,24 @@ func TestParityOwnAnswers(t *testing.T) {
 // own where it has one.
 func TestParityAuditID(t *testing.T) {
 	t.Parallel()
-	r := start(t, servers(t, 2))
-	r.all("GET /api/v1/pods", fakeapi.Text(200, "fine"))
-	bound := r.bound()
-	for _, fault := range []http.Handler{fakeapi.RST(), fakeapi.ShuttingDown429(), fakeapi.Text(503, "overloaded")} {
-		for i, own := range []string{"", "\nAudit-Id: 3f7f6a4e-client"} {
-			mark := fmt.Sprintf("audit %p %d", fault, i)
-			r.Servers[bound].Handle("GET /api/v1/pods", fault)
-			if got := r.ask(t, "GET /api/v1/pods?resourceVersion=0 HTTP/1.1\nHost: localhost\n"+markHeader+": "+mark+own); got.Code != 200 {
-				t.Fatalf("answer %d %q", got.Code, got.Body)
+	for name, fault := range map[string]http.Handler{
+		"reset": fakeapi.RST(), "shutting down": fakeapi.ShuttingDown429(), "overloaded": fakeapi.Text(503, "overloaded"),
+	} {
+		for _, own := range []string{"", "3f7f6a4e-client"} {
+			r := start(t, servers(t, 2))
+			bound := r.bound()
+			r.Servers[bound].Handle("GET /api/v1/nodes/x", fault)
+			r.Servers[1-bound].Handle("GET /api/v1/nodes/x", fakeapi.Text(200, "fine"))
+			if got := r.ask(t, "GET /api/v1/nodes/x HTTP/1.1\nHost: localhost\n"+markHeader+": x\nAudit-Id: "+own); got.Code != 200 {
+				t.Fatalf("%s: answer %d %q", name, got.Code, got.Body)
 			}
-			all := r.seen(mark)
+			all := r.seen("x")
 			if len(all) != 2 {
-				t.Fatalf("%d attempts, want 2", len(all))
+				t.Fatalf("%s: %d attempts, want 2", name, len(all))
 			}
 			a, b := all[0].Header.Values("Audit-Id"), all[1].Header.Values("Audit-Id")
-			if len(a) != 1 || len(b) != 1 || a[0] != b[0] || a[0] == "" || own != "" && a[0] != "3f7f6a4e-client" {
-				t.Errorf("the attempts carry %q and %q, want one ID", a, b)
+			if len(a) != 1 || len(b) != 1 || a[0] != b[0] || a[0] == "" || own != "" && a[0] != own {
+				t.Errorf("%s: the attempts carry %q and %q, want one ID", name, a, b)
 			}
 		}
 	}

@@ -77,8 +77,8 @@ func (d *Daemon) accessLog() *zap.Logger {
 // A request that waits this long for response headers makes health look at
 // its server. Longer than nearly all answers take; a probe costs little.
 const (
-	stalledAfter = 500 * time.Millisecond
-	stalledTick  = 250 * time.Millisecond
+	stalledAfter = 250 * time.Millisecond
+	stalledTick  = 100 * time.Millisecond
 	// A request may be slow for good reasons (a webhook, a log without a
 	// line): one server is not asked more often than it is probed anyway.
 	stalledAgain = 2 * time.Second

@@ -149,14 +149,14 @@ func auditID(r *http.Request) string {
 	return uuid.NewString()
 }
 
-// allowed asks the filter about the path as it is and as a hop that
-// normalises it would see it, so that no spelling of a path gets by.
+// allowed asks the filter about the path as it is and as a hop that resolves
+// its decoded slashes and dots would see it, so that no spelling gets by.
 func (h *Handler) allowed(method, decoded, host string) bool {
 	if !h.o.Filter.Allowed(method, decoded, host) {
 		return false
 	}
-	clean := cleanPath(decoded)
-	return clean == decoded || h.o.Filter.Allowed(method, clean, host)
+	resolved := resolve(decoded)
+	return resolved == decoded || h.o.Filter.Allowed(method, resolved, host)
 }
 
 func (h *Handler) staticPrefix() string {

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"net/url"
+	"path"
 	"strings"
 )
 
@@ -76,6 +77,15 @@ func cleanPath(p string) string {
 	}
 	clean := "/" + strings.Join(kept, "/")
 	if last && clean != "/" {
+		clean += "/"
+	}
+	return clean
+}
+
+// resolve is path.Clean that keeps a slash at the end.
+func resolve(decoded string) string {
+	clean := path.Clean(decoded)
+	if strings.HasSuffix(decoded, "/") && clean != "/" {
 		clean += "/"
 	}
 	return clean

@@ -128,7 +128,7 @@ func writeFlag(w io.Writer, f *pflag.Flag, width int) {
 func wrap(text string, width int) []string {
 	var lines []string
 	line := ""
-	for _, word := range strings.FieldsSeq(text) {
+	for word := range strings.FieldsSeq(text) {
 		switch {
 		case line == "":
 			line = word

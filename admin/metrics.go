@@ -126,15 +126,13 @@ func (m *Metrics) Registry() *prometheus.Registry { return m.registry }
 
 // Reasons of [Metrics.Denied] that exist from the start.
 const (
-	DeniedHost          = "host"
-	DeniedPath          = "path"
-	DeniedMethod        = "method"
-	DeniedCrossSite     = "cross_site"
-	DeniedUpgrade       = "upgrade"
-	DeniedImpersonation = "impersonation"
+	DeniedHost      = "host"
+	DeniedPath      = "path"
+	DeniedMethod    = "method"
+	DeniedCrossSite = "cross_site" // a browser's request for a page of another site
 )
 
-var deniedReasons = []string{DeniedHost, DeniedPath, DeniedMethod, DeniedCrossSite, DeniedUpgrade, DeniedImpersonation}
+var deniedReasons = []string{DeniedHost, DeniedPath, DeniedMethod, DeniedCrossSite}
 
 // Denied counts a request that kuberelay refused. The reason is one of the
 // constants or another word fixed in the code.

@@ -1,6 +1,8 @@
 package daemon
 
 import (
+	"net/http"
+
 	"go.uber.org/zap"
 
 	"github.com/kuberelay/kuberelay/admin"
@@ -70,12 +72,19 @@ func (r *recorder) gauge(kind string) admin.Gauge {
 // metrics and logs, as nginx has it.
 const statusClientClosed = 499
 
-// deniedReasons are the metric's names of what the gates refuse.
-var deniedReasons = map[string]string{
-	"filter":     admin.DeniedPath,
-	"cross-site": admin.DeniedCrossSite,
-	"method":     admin.DeniedMethod,
-}
-
 // Denied implements proxy.Recorder.
-func (r *recorder) Denied(reason string) { r.metrics.Denied(deniedReasons[reason]) }
+func (r *recorder) Denied(req *http.Request, reason string, code int) {
+	r.metrics.Denied(reason)
+	if r.access == nil {
+		return
+	}
+	r.access.Info("request refused",
+		zap.String("method", req.Method),
+		zap.String("path", req.URL.Path),
+		zap.Int("code", code),
+		zap.String("reason", reason),
+		zap.String("host", req.Host),
+		zap.String("client", req.RemoteAddr),
+		zap.String("user-agent", req.UserAgent()),
+	)
+}

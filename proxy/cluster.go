@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"net/http"
 	"time"
 
 	"github.com/kuberelay/kuberelay/auth"
@@ -75,13 +76,15 @@ type Record struct {
 	Err               error // why an answer is ours or was cut short
 }
 
-// Recorder takes note of requests. Both methods are called on the request's
+// Recorder takes note of requests. Its methods are called on the request's
 // goroutine and must not block.
 type Recorder interface {
 	// Begin and End bracket a request; a stream's kind is "watch", "log" or
 	// "upgrade", a short request's "".
 	Begin(kind string)
 	End(kind string, r *Record)
-	// Denied hears what the gates refused: "filter", "cross-site", "method", ….
-	Denied(reason string)
+	// Denied hears what the gates refused, and with which status. Nothing
+	// else is heard of such a request. The reason is "host", "path", "method"
+	// or "cross_site".
+	Denied(r *http.Request, reason string, code int)
 }

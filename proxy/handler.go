@@ -78,7 +78,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if static != "" && strings.HasPrefix(r.URL.Path, static) {
 		if h.o.Filter != nil && !h.o.Filter.AllowedHost(r.Host) {
-			h.forbid(w)
+			h.forbid(w, r, filter.Host)
 			return
 		}
 		if !h.denyCrossSite(w, r) {
@@ -91,8 +91,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		filter.NotFound(w)
 		return
 	}
-	if h.o.Filter != nil && !h.allowed(r.Method, decoded, r.Host) {
-		h.forbid(w)
+	if rule := h.broken(r.Method, decoded, r.Host); rule != "" {
+		h.forbid(w, r, rule)
 		return
 	}
 	if h.denyCrossSite(w, r) {
@@ -107,8 +107,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // forbid is the request filter's answer.
-func (h *Handler) forbid(w http.ResponseWriter) {
-	h.o.Recorder.Denied("filter")
+func (h *Handler) forbid(w http.ResponseWriter, r *http.Request, rule filter.Rule) {
+	h.o.Recorder.Denied(r, string(rule), http.StatusForbidden)
 	filter.Forbidden(w)
 }
 
@@ -118,7 +118,7 @@ func (h *Handler) denyCrossSite(w http.ResponseWriter, r *http.Request) bool {
 	if h.o.Filter == nil || !filter.CrossSite(r.Header, r.Host) {
 		return false
 	}
-	h.deny(w, r, "cross-site", answerForbidden("CrossSite",
+	h.deny(w, r, "cross_site", answerForbidden("CrossSite",
 		"the request comes from a page of another site (its Origin or Sec-Fetch-Site header says so); use --disable-filter to allow that"))
 	return true
 }
@@ -137,7 +137,7 @@ func (h *Handler) denyForm(w http.ResponseWriter, r *http.Request) {
 }
 
 func (h *Handler) deny(w http.ResponseWriter, r *http.Request, reason string, a answer) {
-	h.o.Recorder.Denied(reason)
+	h.o.Recorder.Denied(r, reason, a.code)
 	a.write(w, auditID(r))
 }
 
@@ -149,14 +149,19 @@ func auditID(r *http.Request) string {
 	return uuid.NewString()
 }
 
-// allowed asks the filter about the path as it is and as a hop that resolves
+// broken asks the filter about the path as it is and as a hop that resolves
 // its decoded slashes and dots would see it, so that no spelling gets by.
-func (h *Handler) allowed(method, decoded, host string) bool {
-	if !h.o.Filter.Allowed(method, decoded, host) {
-		return false
+func (h *Handler) broken(method, decoded, host string) filter.Rule {
+	if h.o.Filter == nil {
+		return ""
 	}
-	resolved := resolve(decoded)
-	return resolved == decoded || h.o.Filter.Allowed(method, resolved, host)
+	if rule := h.o.Filter.Broken(method, decoded, host); rule != "" {
+		return rule
+	}
+	if resolved := resolve(decoded); resolved != decoded {
+		return h.o.Filter.Broken(method, resolved, host)
+	}
+	return ""
 }
 
 func (h *Handler) staticPrefix() string {

@@ -57,17 +57,40 @@ func New(c Config) (*Filter, error) {
 	return f, nil
 }
 
+// Rule is the part of a filter that a request breaks.
+type Rule string
+
+// The rules, in the order in which a filter looks at them.
+const (
+	Path   Rule = "path"
+	Method Rule = "method"
+	Host   Rule = "host"
+)
+
 // Allowed reports whether a request passes: no reject list matches, and the
 // accept lists match both its path and its host. The path is the decoded one
-// after [APIPath]; the host is as in [net/http.Request.Host], port included.
+// without a listener's API prefix; the host is as in [net/http.Request.Host],
+// port included.
 func (f *Filter) Allowed(method, path, host string) bool {
-	if f.disabled {
-		return true
+	return f.Broken(method, path, host) == ""
+}
+
+// Broken returns the first rule that a request breaks, "" for one that passes.
+// The arguments are those of [Filter.Allowed].
+func (f *Filter) Broken(method, path, host string) Rule {
+	switch {
+	case f.disabled:
+		return ""
+	case matchAny(f.rejectPaths, path):
+		return Path
+	case matchAny(f.rejectMethods, method):
+		return Method
+	case !matchAny(f.acceptPaths, path):
+		return Path
+	case !f.acceptsHost(host):
+		return Host
 	}
-	return !matchAny(f.rejectPaths, path) &&
-		!matchAny(f.rejectMethods, method) &&
-		matchAny(f.acceptPaths, path) &&
-		f.acceptsHost(host)
+	return ""
 }
 
 // AllowedHost reports whether a request to host passes the host list alone,

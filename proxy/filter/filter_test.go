@@ -132,6 +132,31 @@ func TestLists(t *testing.T) {
 	}
 }
 
+// The metric of refused requests says which rule it was.
+func TestBroken(t *testing.T) {
+	c := filter.DefaultConfig()
+	c.RejectMethods = []string{"^DELETE$"}
+	c.AcceptPaths = []string{"^/api"}
+	f := mustNew(t, c)
+	for _, tt := range []struct {
+		name, method, path, host string
+		want                     filter.Rule
+	}{
+		{"nothing", "GET", "/api/v1/pods", "localhost:8001", ""},
+		{"a rejected path", "POST", "/api/v1/namespaces/d/pods/p/exec", "localhost", filter.Path},
+		{"a path that is not accepted", "GET", "/version", "localhost", filter.Path},
+		{"a method", "DELETE", "/api/v1/pods/p", "localhost", filter.Method},
+		{"a host", "GET", "/api/v1/pods", "evil.com", filter.Host},
+		{"several: the first", "DELETE", "/api/v1/pods/p", "evil.com", filter.Method},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := f.Broken(tt.method, tt.path, tt.host); got != tt.want {
+				t.Errorf("Broken(%q, %q, %q) = %q, want %q", tt.method, tt.path, tt.host, got, tt.want)
+			}
+		})
+	}
+}
+
 func TestSplitList(t *testing.T) {
 	for _, tt := range []struct {
 		in   string

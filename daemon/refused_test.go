@@ -1,0 +1,96 @@
+package daemon_test
+
+import (
+	"bufio"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/kuberelay/kuberelay/config"
+	"github.com/kuberelay/kuberelay/internal/fakeapi"
+)
+
+// TestRefusedRequestsAreSeen sends what each gate refuses: it is counted by
+// its reason and has its own line in the access log.
+func TestRefusedRequestsAreSeen(t *testing.T) {
+	t.Parallel()
+	r := start(t, servers(t, 1), func(cfg *config.Configuration) {
+		cfg.Log.AccessLog = true
+		cfg.Listeners[0].Filter.RejectMethods = []string{"^DELETE$"}
+	})
+	r.all("*", fakeapi.Text(200, "fine"))
+	for _, tc := range []struct {
+		name, method, path, host, origin string
+		code                             int
+		reason                           string
+	}{
+		{"a host that is not this machine's name", "GET", "/api/v1/pods", "evil.example", "", 403, "host"},
+		{"exec", "POST", "/api/v1/namespaces/x/pods/p/exec", "", "", 403, "path"},
+		{"a rejected method", "DELETE", "/api/v1/nodes/n", "", "", 403, "method"},
+		{"a page of another site", "GET", "/api/v1/pods", "", "http://evil.example", 403, "cross_site"},
+		{"a method for the proxy itself", "TRACE", "/api/v1/pods", "", "", 405, "method"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			before, logged := r.denied(tc.reason), r.Logs.FilterMessage("request refused").Len()
+			req, err := http.NewRequestWithContext(t.Context(), tc.method, r.URL+tc.path, http.NoBody)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if tc.host != "" {
+				req.Host = tc.host
+			}
+			if tc.origin != "" {
+				req.Header.Set("Origin", tc.origin)
+			}
+			resp, err := r.Client.Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp.Body.Close()
+			if resp.StatusCode != tc.code {
+				t.Errorf("status %d, want %d", resp.StatusCode, tc.code)
+			}
+			if n := r.denied(tc.reason) - before; n != 1 {
+				t.Errorf("counted %d times as %q, want once", n, tc.reason)
+			}
+			lines := r.Logs.FilterMessage("request refused").All()[logged:]
+			if len(lines) != 1 {
+				t.Fatalf("%d lines in the access log, want one", len(lines))
+			}
+			got := lines[0].ContextMap()
+			if got["reason"] != tc.reason || got["path"] != tc.path || got["method"] != tc.method || fmt.Sprint(got["code"]) != fmt.Sprint(tc.code) {
+				t.Errorf("access log: %v", got)
+			}
+			if n := r.received(tc.method + " " + tc.path); n != 0 {
+				t.Error("the API server got the request")
+			}
+		})
+	}
+}
+
+// denied is the metric of refused requests, for one reason.
+func (r *relay) denied(reason string) (n int) {
+	r.t.Helper()
+	req, err := http.NewRequestWithContext(r.t.Context(), "GET", "http://"+r.Daemon.AdminAddr().String()+"/metrics", http.NoBody)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	resp, err := r.Client.Do(req)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	series := fmt.Sprintf("kuberelay_denied_total{reason=%q} ", reason)
+	for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
+		if count, ok := strings.CutPrefix(lines.Text(), series); ok {
+			if n, err = strconv.Atoi(count); err != nil {
+				r.t.Fatal(err)
+			}
+			return n
+		}
+	}
+	r.t.Fatalf("/metrics has no series %s", series)
+	return 0
+}

@@ -165,7 +165,7 @@ func (m *Metrics) RetryBudgetExhausted(cluster string) {
 }
 
 // CredentialRefresh counts an attempt to get a new credential. The result is a
-// word fixed in the code, such as "success".
+// word fixed in the code, such as "ok".
 func (m *Metrics) CredentialRefresh(credential, result string) {
 	m.refreshCache.get(pair{credential, result}).Inc()
 }

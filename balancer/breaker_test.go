@@ -285,6 +285,66 @@ func TestHalfOpenRanksAsSuspect(t *testing.T) {
 	})
 }
 
+func TestAMemberComesBackWithAClosedBreaker(t *testing.T) {
+	for _, away := range []Class{Down, Misconfigured} {
+		for _, comeBack := range []Class{Ready, Suspect, Degraded} {
+			for _, set := range []bool{false, true} {
+				t.Run(fmt.Sprintf("%s to %s, Set %v", away, comeBack, set), func(t *testing.T) {
+					synctest.Test(t, func(t *testing.T) {
+						p, heard := newHeardPool(Ready, Ready)
+						enter := func(c Class) {
+							if set {
+								p.Set(testMembers(c, Ready))
+							} else {
+								p.SetClass("a", c)
+							}
+						}
+						report(t, p, "a", times(5, Failure)...)
+						enter(away)
+						pass(time.Second)
+						enter(comeBack)
+						equal(t, "breaker", status(t, p, "a").Breaker, BreakerClosed)
+						pass(time.Minute) // the open time is over, of no account
+						var got []BreakerState
+						for _, c := range heard() {
+							got = append(got, c.To)
+						}
+						equal(t, "changes", got, []BreakerState{BreakerOpen, BreakerClosed})
+
+						// It counts from the beginning.
+						report(t, p, "a", times(4, Failure)...)
+						equal(t, "after four failures", status(t, p, "a").Breaker, BreakerClosed)
+						report(t, p, "a", Failure)
+						equal(t, "after five", status(t, p, "a").Breaker, BreakerOpen)
+						expectOpenTime(t, p, heard, 5*time.Second)
+						enter(comeBack)
+						equal(t, "without having been away", status(t, p, "a").Breaker, BreakerHalfOpen)
+					})
+				})
+			}
+		}
+	}
+}
+
+// The probes of a server that is off for an hour fail many times.
+func TestOpenTimeDoesNotGrowWhileAMemberIsDown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, heard := newHeardPool(Ready, Ready)
+		report(t, p, "a", times(5, Failure)...)
+		p.SetClass("a", Down)
+		for range 100 {
+			pass(10 * time.Second)
+			p.HalfOpenResult("a", false)
+		}
+		equal(t, "breaker", status(t, p, "a").Breaker, BreakerHalfOpen)
+		p.HalfOpenResult("a", true)
+		equal(t, "breaker after a passed probe", status(t, p, "a").Breaker, BreakerClosed)
+		p.SetClass("a", Ready)
+		report(t, p, "a", times(5, Failure)...)
+		expectOpenTime(t, p, heard, 10*time.Second)
+	})
+}
+
 func TestOnBreakerHearsEachChangeOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, heard := newHeardPool(Ready, Ready)

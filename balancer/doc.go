@@ -15,7 +15,8 @@
 //
 // Circuit breakers are sony/gobreaker's. An open one takes its member out of
 // the choice for as long as there is another; a half-open one is tested by
-// the active health probe alone, never by a client's request.
+// the active health probe alone, never by a client's request. A member that
+// was down comes back with a closed one.
 //
 // To choose and to report a success takes no lock and allocates nothing, so
 // that a request costs the same however many there are at a time.

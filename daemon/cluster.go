@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -141,14 +142,15 @@ func (c *cluster) start(ctx context.Context, work *sync.WaitGroup) {
 
 // close retires the connections.
 func (c *cluster) close() {
+	c.kubeconfig.Close() // without the lock: a plugin's last answer may still call refresh
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.closed = true
-	c.kubeconfig.Close()
 	for id, m := range c.members {
 		m.upstream.Close()
 		c.prober.Forget(id)
 	}
+	c.pool.Set(nil) // ends the breakers' timers
 }
 
 // refresh makes the set of upstreams what the kubeconfig, the configuration
@@ -166,26 +168,24 @@ func (c *cluster) refresh() error {
 		return err
 	}
 	old := c.members
-	c.members = make(map[string]*member, len(wanted))
 	targets := make([]health.Target, 0, len(order))
 	for _, id := range order {
 		m := wanted[id]
 		if before := old[id]; before != nil && before.generation == m.generation && before.url.String() == m.url.String() {
 			m.upstream, m.tls = before.upstream, before.tls
-			delete(old, id)
 		} else {
 			m.upstream, err = newUpstream(id, m, endpoint)
 			if err != nil {
-				return err
+				return err // with everything as it was
 			}
 		}
-		c.members[id] = m
 		initial := health.Suspect
 		if m.source == admin.SourceDiscovered {
 			initial = health.Down
 		}
 		targets = append(targets, health.Target{ID: id, URL: m.url, Initial: initial})
 	}
+	c.members = wanted
 	c.group.Set(targets)
 	c.metrics.SetUpstreams(c.config.Name, order)
 	members := make([]balancer.Member[*proxy.Upstream], 0, len(order))
@@ -195,8 +195,10 @@ func (c *cluster) refresh() error {
 	}
 	c.pool.Set(members)
 	for id, m := range old {
-		m.upstream.Close()
-		c.prober.Forget(id)
+		if now := wanted[id]; now == nil || now.upstream != m.upstream {
+			m.upstream.Close()
+			c.prober.Forget(id)
+		}
 	}
 	return nil
 }
@@ -230,7 +232,11 @@ func (c *cluster) wanted(endpoint *auth.Endpoint) (members map[string]*member, o
 		}
 		add(u, admin.SourceFlag, u.Hostname())
 	}
-	for _, address := range c.discovered {
+	discovered := c.discovered
+	if !verifies(endpoint) {
+		discovered = nil
+	}
+	for _, address := range discovered {
 		// The certificate is checked for the name that the kubeconfig knows
 		// the cluster by: an address alone proves nothing.
 		u := &url.URL{Scheme: endpoint.URL.Scheme, Host: address, Path: endpoint.URL.Path, RawPath: endpoint.URL.RawPath}
@@ -238,6 +244,11 @@ func (c *cluster) wanted(endpoint *auth.Endpoint) (members map[string]*member, o
 	}
 	return members, order, nil
 }
+
+// verifies says whether a connection proves that the server is the cluster's.
+// Without that an address out of the cluster is not used: whoever has it would
+// get the credential.
+func verifies(e *auth.Endpoint) bool { return e.TLS != nil && !e.TLS.InsecureSkipVerify }
 
 func newUpstream(id string, m *member, endpoint *auth.Endpoint) (*proxy.Upstream, error) {
 	dial := h1.NewDialer().DialContext
@@ -355,6 +366,9 @@ func (c *cluster) onProbe(id string, r health.Result, _ time.Duration) {
 	if r.Kind == health.Timeout && c.group.State(id) != health.Ready {
 		c.abandon(id) // who was sent there while its state changed
 	}
+	if r.Kind == health.Local {
+		return // this host's fault says nothing about the server
+	}
 	c.pool.HalfOpenResult(id, r.Kind == health.Pass)
 }
 
@@ -415,16 +429,15 @@ func (c *cluster) probeTLS(t health.Target) *tls.Config {
 
 // authorize sets the cluster's own credential on a probe, and nothing of an
 // impersonated user, who may not be allowed to ask.
-func (c *cluster) authorize(ctx context.Context, h http.Header) error {
+func (c *cluster) authorize(ctx context.Context, t health.Target, h http.Header) error {
 	lease, err := c.kubeconfig.Lease(ctx)
 	if err != nil {
 		return err
 	}
-	c.setAuthorization(h, lease)
-	return nil
+	return c.setAuthorization(h, t, lease)
 }
 
-func (c *cluster) reauthorize(ctx context.Context, h http.Header) error {
+func (c *cluster) reauthorize(ctx context.Context, t health.Target, h http.Header) error {
 	lease, err := c.kubeconfig.Lease(ctx)
 	if err != nil {
 		return err
@@ -432,14 +445,24 @@ func (c *cluster) reauthorize(ctx context.Context, h http.Header) error {
 	if lease, err = c.kubeconfig.Refused(ctx, lease); err != nil {
 		return err
 	}
-	c.setAuthorization(h, lease)
-	return nil
+	return c.setAuthorization(h, t, lease)
 }
 
-func (c *cluster) setAuthorization(h http.Header, lease *auth.Lease) {
-	if secret := lease.Authorization(); !secret.IsEmpty() && c.kubeconfig.Endpoint().URL.Scheme == "https" {
+// errOtherCluster is why a probe goes without the credential: that is of the
+// kubeconfig as it is now, and the server of what it was.
+var errOtherCluster = errors.New("the kubeconfig has just changed")
+
+// setAuthorization holds a probe to what holds for requests: no credential in
+// clear text, and none to a server of another generation of the kubeconfig.
+func (c *cluster) setAuthorization(h http.Header, t health.Target, lease *auth.Lease) error {
+	m := c.member(t.ID)
+	if m == nil || m.generation != lease.EndpointGeneration() {
+		return errOtherCluster
+	}
+	if secret := lease.Authorization(); !secret.IsEmpty() && t.URL.Scheme == "https" {
 		h.Set("Authorization", secret.Reveal())
 	}
+	return nil
 }
 
 func hostPort(u *url.URL) string {

@@ -107,7 +107,7 @@ func (d *Daemon) Start(ctx context.Context) error {
 		l.socket = socket
 	}
 	if d.admin != nil {
-		if err := d.admin.Start(ctx); err != nil {
+		if err := d.admin.Start(background); err != nil {
 			return err
 		}
 		d.log.Info("admin server listening", zap.String("address", d.admin.Addr().String()))
@@ -127,7 +127,8 @@ func (d *Daemon) Start(ctx context.Context) error {
 				zap.String("address", addr.String()))
 		}
 		d.work.Go(func() {
-			if err := l.server.Serve(l.socket); !errors.Is(err, http.ErrServerClosed) {
+			err := l.server.Serve(l.socket)
+			if !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) { // Stop closes both
 				d.fail(fmt.Errorf("listener %s: %w", l.config.Name, err))
 			}
 		})

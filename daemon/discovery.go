@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -17,6 +18,8 @@ const discoveryTimeout = 10 * time.Second
 
 // firstDiscovery is how soon a lookup that failed is made again, at first.
 const firstDiscovery = 2 * time.Second
+
+var errUnverified = errors.New("the kubeconfig verifies no certificate, so that no address can be trusted with the credential")
 
 // discover reads the API servers' addresses from the cluster, again and again
 // until ctx ends. A lookup that is forbidden or fails changes nothing and is
@@ -45,6 +48,9 @@ func (c *cluster) discover(ctx context.Context) error {
 }
 
 func (c *cluster) lookup(ctx context.Context) error {
+	if !verifies(c.kubeconfig.Endpoint()) {
+		return errUnverified
+	}
 	bounded, cancel := context.WithTimeout(ctx, discoveryTimeout)
 	defer cancel()
 	body, status, err := c.path.Get(bounded, endpoints.Path, "application/json")

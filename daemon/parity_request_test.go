@@ -2,6 +2,7 @@ package daemon_test
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"runtime"
 	"strings"
@@ -119,9 +120,7 @@ func aliceHeaders() http.Header {
 
 func merge(a, b http.Header) http.Header {
 	all := a.Clone()
-	for name, values := range b {
-		all[name] = values
-	}
+	maps.Copy(all, b)
 	return all
 }
 

@@ -338,19 +338,29 @@ func TestParityUpgradesAreCounted(t *testing.T) {
 	if f := r.Daemon.Status().InFlight; f.Upgrades != 1 || f.Requests != 0 {
 		t.Errorf("in flight %+v, want one upgrade", f)
 	}
-	if s := r.state(0); s.Streams != 1 || s.InFlight != 0 {
-		t.Errorf("the server has %d streams and %d requests, want one stream", s.Streams, s.InFlight)
-	}
+	r.awaitStreams(1)
 	w.conn.Close()
 	r.Servers[0].AwaitDone("GET "+portForward, 1)
+	r.awaitStreams(0)
+}
+
+// awaitStreams waits until the first server has n streams, as many upgrades
+// are in flight, and it has no request: the daemon's own, for discovery, end.
+func (r *relay) awaitStreams(n int64) {
+	r.t.Helper()
 	deadline := time.NewTimer(5 * time.Second)
+	defer deadline.Stop()
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
-	for r.state(0).Streams != 0 || r.Daemon.Status().InFlight.Upgrades != 0 {
+	for {
+		s, f := r.state(0), r.Daemon.Status().InFlight
+		if s.Streams == n && s.InFlight == 0 && f.Upgrades == n {
+			return
+		}
 		select {
 		case <-tick.C:
 		case <-deadline.C:
-			t.Fatalf("after the end: %+v, %+v", r.state(0), r.Daemon.Status().InFlight)
+			r.t.Fatalf("the server has %d streams and %d requests, in flight %+v; want %d streams", s.Streams, s.InFlight, f, n)
 		}
 	}
 }

@@ -33,7 +33,8 @@ func TestRefusedRequestsAreSeen(t *testing.T) {
 		{"a method for the proxy itself", "TRACE", "/api/v1/pods", "", "", 405, "method"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			before, logged := r.denied(tc.reason), r.Logs.FilterMessage("request refused").Len()
+			series := fmt.Sprintf("kuberelay_denied_total{reason=%q}", tc.reason)
+			before, logged := r.metric(series), r.Logs.FilterMessage("request refused").Len()
 			req, err := http.NewRequestWithContext(t.Context(), tc.method, r.URL+tc.path, http.NoBody)
 			if err != nil {
 				t.Fatal(err)
@@ -52,7 +53,7 @@ func TestRefusedRequestsAreSeen(t *testing.T) {
 			if resp.StatusCode != tc.code {
 				t.Errorf("status %d, want %d", resp.StatusCode, tc.code)
 			}
-			if n := r.denied(tc.reason) - before; n != 1 {
+			if n := r.metric(series) - before; n != 1 {
 				t.Errorf("counted %d times as %q, want once", n, tc.reason)
 			}
 			lines := r.Logs.FilterMessage("request refused").All()[logged:]
@@ -70,8 +71,29 @@ func TestRefusedRequestsAreSeen(t *testing.T) {
 	}
 }
 
-// denied is the metric of refused requests, for one reason.
-func (r *relay) denied(reason string) (n int) {
+// TestRefusedCredentialIsCounted has a server that refuses the credential, of
+// which there is no newer one: the answer passes, and is counted as what it is.
+func TestRefusedCredentialIsCounted(t *testing.T) {
+	t.Parallel()
+	r := start(t, servers(t, 1))
+	r.all("GET /api/v1/pods", fakeapi.Text(401, "no"))
+	series := fmt.Sprintf(`kuberelay_upstream_requests_total{cluster="test",outcome="unauthorized",upstream=%q}`, r.Servers[0].Addr)
+	if got := r.do("GET", "/api/v1/pods", ""); got.Code != 401 {
+		t.Fatalf("answer %+v, want the API server's 401", got)
+	}
+	if n := r.metric(series); n != 1 {
+		t.Errorf("%s is %d, want 1", series, n)
+	}
+	if got := r.do("GET", "/api/v1/pods", "", "Authorization", "Bearer of-the-client"); got.Code != 401 {
+		t.Fatalf("answer %+v, want the API server's 401", got)
+	}
+	if n := r.metric(series); n != 1 {
+		t.Errorf("%s is %d after a client's own credential was refused, want 1", series, n)
+	}
+}
+
+// metric is the value of one series of /metrics.
+func (r *relay) metric(series string) (n int) {
 	r.t.Helper()
 	req, err := http.NewRequestWithContext(r.t.Context(), "GET", "http://"+r.Daemon.AdminAddr().String()+"/metrics", http.NoBody)
 	if err != nil {
@@ -82,9 +104,8 @@ func (r *relay) denied(reason string) (n int) {
 		r.t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	series := fmt.Sprintf("kuberelay_denied_total{reason=%q} ", reason)
 	for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
-		if count, ok := strings.CutPrefix(lines.Text(), series); ok {
+		if count, ok := strings.CutPrefix(lines.Text(), series+" "); ok {
 			if n, err = strconv.Atoi(count); err != nil {
 				r.t.Fatal(err)
 			}

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"fmt"
+	"math"
 	"strings"
 	"time"
 
@@ -54,7 +55,7 @@ func (c *cluster) status() admin.ClusterStatus {
 		s.Upstreams = append(s.Upstreams, admin.UpstreamStatus{
 			ID: m.ID, URL: st.URL, Source: c.source(m.ID), State: st.State.String(), Since: st.Since,
 			Reason: st.Reason, Breaker: m.Breaker.String(), Draining: m.Draining,
-			InFlight: m.InFlight, Streams: m.Streams, Weight: m.Weight,
+			InFlight: m.InFlight, Streams: m.Streams, Weight: math.Round(m.Weight*100) / 100,
 			LastProbe: st.LastProbe, LastError: st.LastError,
 		})
 	}

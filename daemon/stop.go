@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -34,18 +33,27 @@ func (d *Daemon) shutdown(ctx context.Context) error {
 		}
 		l.socket.Close()
 		servers.Go(func() {
-			// Its error is that ctx ended, which awaitIdle finds as well.
+			// Its error is that ctx ended: awaitIdle finds what is left.
 			_ = l.server.Shutdown(ctx)
 		})
 	}
+	servers.Wait()
+	// Tunnels are not the servers' any more, and the last of them may have
+	// begun while the servers waited.
 	err := d.awaitIdle(ctx)
 	if err != nil {
 		d.registry.Abort()
-		for _, l := range d.listeners {
-			err = errors.Join(err, l.server.Close())
-		}
 	}
-	servers.Wait()
+	for _, l := range d.listeners {
+		// Clients that keep their request's body back still have connections.
+		// An error is about the listener, which is closed already.
+		_ = l.server.Close()
+	}
+	if err != nil { // what was cut takes note of it
+		bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		_ = d.awaitIdle(bounded)
+		cancel()
+	}
 	if d.admin != nil {
 		// Scrapes are short; after a second they are cut.
 		bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)

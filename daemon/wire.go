@@ -44,6 +44,12 @@ func (d *Daemon) newListener(l config.Listener) (*listener, error) {
 		}
 		o.Static, o.StaticPrefix = files, l.StaticPrefix
 	}
+	// What net/http reports is rare and matters: no more file descriptors, a
+	// panic in a handler.
+	errorLog, err := zap.NewStdLogAt(d.log, zap.ErrorLevel)
+	if err != nil {
+		return nil, err
+	}
 	handler := proxy.NewHandler(o)
 	return &listener{
 		config:  l,
@@ -52,7 +58,7 @@ func (d *Daemon) newListener(l config.Listener) (*listener, error) {
 			Handler:           handler,
 			ReadHeaderTimeout: readHeaderTimeout,
 			IdleTimeout:       idleTimeout,
-			ErrorLog:          zap.NewStdLog(d.log.WithOptions(zap.IncreaseLevel(zap.ErrorLevel))),
+			ErrorLog:          errorLog,
 		},
 	}, nil
 }

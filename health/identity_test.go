@@ -36,7 +36,7 @@ func TestClusterIdentity(t *testing.T) {
 				w.WriteHeader(test.code)
 				io.WriteString(w, test.body)
 			})
-			p := prober(t, HTTPProberOptions{Authorize: func(_ context.Context, h http.Header) error { h.Set("Authorization", "Bearer t"); return nil }})
+			p := prober(t, HTTPProberOptions{Authorize: func(_ context.Context, _ Target, h http.Header) error { h.Set("Authorization", "Bearer t"); return nil }})
 			got, err := p.ClusterIdentity(t.Context(), s.target(t, "/prefix"))
 			if got != test.want {
 				t.Errorf("got %q, want %q", got, test.want)

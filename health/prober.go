@@ -29,14 +29,14 @@ type HTTPProberOptions struct {
 	// Proxy is http.Transport.Proxy: the egress proxy for a request. Default: none.
 	Proxy func(*http.Request) (*url.URL, error)
 
-	// Authorize sets the credential's headers. If it fails, the probe goes out
-	// without: a broken exec plugin says nothing about the API server. Default:
-	// no headers (a client certificate is in TLS).
-	Authorize func(ctx context.Context, h http.Header) error
+	// Authorize sets the headers of the credential for a target. If it fails,
+	// the probe goes out without: a broken exec plugin says nothing about the
+	// API server. Default: no headers (a client certificate is in TLS).
+	Authorize func(ctx context.Context, t Target, h http.Header) error
 
 	// Reauthorize, if set, is called once after a 401 to a probe with a
 	// credential: it sets newer headers, or fails when nothing newer can be had.
-	Reauthorize func(ctx context.Context, h http.Header) error
+	Reauthorize func(ctx context.Context, t Target, h http.Header) error
 
 	// UserAgent is the header's value; default "kuberelay-health".
 	UserAgent string
@@ -108,13 +108,13 @@ func (p *HTTPProber) get(ctx context.Context, t Target, path, accept string, lim
 	defer p.retire(t.ID, tr)
 
 	header := http.Header{"User-Agent": {p.options.UserAgent}, "Accept": {accept}}
-	credential, credentialErr := p.authorize(ctx, p.options.Authorize, header)
+	credential, credentialErr := p.authorize(ctx, t, p.options.Authorize, header)
 	if credentialErr == nil && tlsConfig != nil {
 		credential = credential || len(tlsConfig.Certificates) > 0 || tlsConfig.GetClientCertificate != nil
 	}
 	a := tr.roundTrip(ctx, t.URL, path, header, limit)
 	if a.code == http.StatusUnauthorized && credential && p.options.Reauthorize != nil {
-		switch _, err := p.authorize(ctx, p.options.Reauthorize, header); {
+		switch _, err := p.authorize(ctx, t, p.options.Reauthorize, header); {
 		case err == nil:
 			a = tr.roundTrip(ctx, t.URL, path, header, limit)
 		case errors.Is(err, context.DeadlineExceeded): // still under way
@@ -128,7 +128,7 @@ func (p *HTTPProber) get(ctx context.Context, t Target, path, accept string, lim
 // authorize sets h to a probe's own headers and the credential's, and tells
 // whether there are any of these. It takes at most half of the probe's time, so
 // that a slow exec plugin leaves enough to go without.
-func (p *HTTPProber) authorize(ctx context.Context, set func(context.Context, http.Header) error, h http.Header) (bool, error) {
+func (p *HTTPProber) authorize(ctx context.Context, t Target, set func(context.Context, Target, http.Header) error, h http.Header) (bool, error) {
 	if set == nil {
 		return false, nil
 	}
@@ -139,7 +139,7 @@ func (p *HTTPProber) authorize(ctx context.Context, set func(context.Context, ht
 	}
 	// Nothing of a credential that was set halfway may go out.
 	given := http.Header{}
-	if err := set(ctx, given); err != nil {
+	if err := set(ctx, t, given); err != nil {
 		return false, err
 	}
 	maps.DeleteFunc(h, func(k string, _ []string) bool { return k != "User-Agent" && k != "Accept" })

@@ -105,7 +105,7 @@ func TestProbeReadsTheAnswer(t *testing.T) {
 			s := serve(t, nil, status(test.code, test.body))
 			var opts HTTPProberOptions
 			if test.credential {
-				opts.Authorize = func(_ context.Context, h http.Header) error { h.Set("Authorization", "Bearer t"); return nil }
+				opts.Authorize = func(_ context.Context, _ Target, h http.Header) error { h.Set("Authorization", "Bearer t"); return nil }
 			}
 			got := prober(t, opts).Probe(t.Context(), s.target(t, ""), "/readyz", false)
 			if got.Kind != test.kind || got.Code != test.code || got.Reason("/readyz") != test.reason {
@@ -123,7 +123,7 @@ func TestProbeSendsWhatAnAPIServerNeeds(t *testing.T) {
 	s := serve(t, nil, func(_ http.ResponseWriter, r *http.Request) { seen <- r })
 	p := prober(t, HTTPProberOptions{
 		UserAgent: "kuberelay-health/v1",
-		Authorize: func(_ context.Context, h http.Header) error {
+		Authorize: func(_ context.Context, _ Target, h http.Header) error {
 			h.Set("Authorization", "Bearer t")
 			h.Set("Impersonate-User", "u")
 			return nil
@@ -361,14 +361,14 @@ func TestAProbeGoesWithoutACredentialThatCannotBeHad(t *testing.T) {
 	})
 	for _, test := range []struct {
 		name      string
-		authorize func(context.Context, http.Header) error
+		authorize func(context.Context, Target, http.Header) error
 		want      error
 	}{
-		{"it fails, having set a header", func(_ context.Context, h http.Header) error {
+		{"it fails, having set a header", func(_ context.Context, _ Target, h http.Header) error {
 			h.Set("Authorization", "Bearer half")
 			return noPlugin
 		}, noPlugin},
-		{"it takes too long", func(ctx context.Context, _ http.Header) error {
+		{"it takes too long", func(ctx context.Context, _ Target, _ http.Header) error {
 			<-ctx.Done()
 			return ctx.Err()
 		}, context.DeadlineExceeded},
@@ -393,21 +393,24 @@ func TestA401IsAskedAgainWithANewerCredential(t *testing.T) {
 			w.WriteHeader(http.StatusUnauthorized)
 		}
 	})
-	old := func(_ context.Context, h http.Header) error {
+	old := func(_ context.Context, _ Target, h http.Header) error {
 		h.Set("Authorization", "Bearer old")
 		h.Set("Impersonate-User", "u")
 		return nil
 	}
 	for _, test := range []struct {
 		name   string
-		newer  func(context.Context, http.Header) error
+		newer  func(context.Context, Target, http.Header) error
 		kind   ResultKind
 		credOK bool
 	}{
-		{"there is one", func(_ context.Context, h http.Header) error { h.Set("Authorization", "Bearer new"); return nil }, Pass, true},
-		{"there is none", func(context.Context, http.Header) error { return errors.New("nothing newer") }, Credential, true},
-		{"it is refused too", func(_ context.Context, h http.Header) error { h.Set("Authorization", "Bearer x"); return nil }, Credential, true},
-		{"it takes too long", func(ctx context.Context, _ http.Header) error { <-ctx.Done(); return ctx.Err() }, Pass, false},
+		{"there is one", func(_ context.Context, _ Target, h http.Header) error {
+			h.Set("Authorization", "Bearer new")
+			return nil
+		}, Pass, true},
+		{"there is none", func(context.Context, Target, http.Header) error { return errors.New("nothing newer") }, Credential, true},
+		{"it is refused too", func(_ context.Context, _ Target, h http.Header) error { h.Set("Authorization", "Bearer x"); return nil }, Credential, true},
+		{"it takes too long", func(ctx context.Context, _ Target, _ http.Header) error { <-ctx.Done(); return ctx.Err() }, Pass, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)

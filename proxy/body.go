@@ -26,7 +26,9 @@ type replayBody struct {
 	client io.ReadCloser
 	limit  int64
 
-	mu   sync.Mutex
+	turn sync.Mutex // held while the client is read, for as long as it takes; before mu
+
+	mu   sync.Mutex // guards what follows, and is never held while something waits
 	kept []byte
 	gone bool // bytes were dropped: only the first reader may go on
 	end  error
@@ -84,26 +86,40 @@ type replayReader struct {
 }
 
 func (r *replayReader) Read(p []byte) (int, error) {
-	b := r.body
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if r.at < b.read {
-		if b.gone {
-			return 0, errNotRewindable
-		}
-		n := copy(p, b.kept[r.at:])
-		r.at += int64(n)
-		return n, nil
+	if n, err := r.again(p); n > 0 || err != nil {
+		return n, err
 	}
-	if b.end != nil {
-		return 0, b.end
+	b := r.body
+	b.turn.Lock()
+	defer b.turn.Unlock()
+	if n, err := r.again(p); n > 0 || err != nil { // of another reader, meanwhile
+		return n, err
 	}
 	n, err := b.client.Read(p)
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	b.keep(p[:n])
 	b.read += int64(n)
 	r.at += int64(n)
 	b.end = err
 	return n, err
+}
+
+// again reads what the client has sent before; 0 bytes and no error if it has
+// to be asked for more.
+func (r *replayReader) again(p []byte) (int, error) {
+	b := r.body
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case r.at == b.read:
+		return 0, b.end
+	case b.gone:
+		return 0, errNotRewindable
+	}
+	n := copy(p, b.kept[r.at:])
+	r.at += int64(n)
+	return n, nil
 }
 
 // Close ends one attempt's reading; the client's body stays open for the next.

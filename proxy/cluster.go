@@ -67,7 +67,7 @@ type Record struct {
 	Code              int    // 0: the client left before an answer
 	Upstream          string // the last one tried
 	Attempts          int
-	Bytes             int64 // of the response body
+	Bytes             int64 // of the API server's response body
 	Start             time.Time
 	Duration          time.Duration
 	AuditID           string

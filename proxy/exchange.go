@@ -5,6 +5,7 @@ import (
 	"hash/maphash"
 	"io"
 	"net/http"
+	"net/textproto"
 	"net/url"
 	"strconv"
 	"strings"
@@ -82,10 +83,10 @@ func (x *exchange) offersUpgrade() bool {
 // serve takes the exchange through identity, forwarding and its record.
 func (x *exchange) serve() {
 	streamKind := x.streamKind()
-	recorder := x.h.o.Recorder
-	recorder.Begin(streamKind)
+	x.h.o.Recorder.Begin(streamKind)
 	x.flight.kind = streamKind
 	x.h.o.Registry.Add(&x.flight)
+	defer x.end(streamKind) // net/http survives a panic
 
 	x.auditID = auditID(x.r)
 	if x.authenticate() {
@@ -95,10 +96,13 @@ func (x *exchange) serve() {
 			x.forward()
 		}
 	}
+}
 
+// end takes note of the finished exchange and gives it back.
+func (x *exchange) end(streamKind string) {
 	x.flight.End()
 	record := x.record()
-	recorder.End(streamKind, &record)
+	x.h.o.Recorder.End(streamKind, &record)
 	if x.body != nil {
 		return // an attempt that was left behind may still read it
 	}
@@ -207,6 +211,31 @@ func (x *exchange) interim(code int, header http.Header) {
 	copyHeader(h, header)
 	x.w.WriteHeader(code)
 	clear(h)
+}
+
+// hints passes the 1xx responses to an HTTP/2 request on. They come on the
+// goroutine that reads the connection, which may be at one when the attempt,
+// and with it the exchange, has ended.
+type hints struct {
+	mu    sync.Mutex
+	x     *exchange
+	ended bool // guarded by mu
+}
+
+// pass is httptrace.ClientTrace.Got1xxResponse.
+func (h *hints) pass(code int, header textproto.MIMEHeader) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !h.ended {
+		h.x.interim(code, http.Header(header))
+	}
+	return nil
+}
+
+func (h *hints) end() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.ended = true
 }
 
 // payloadSize is the largest body that is read before the first attempt, so

@@ -8,7 +8,6 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptrace"
-	"net/textproto"
 	"time"
 
 	"go.uber.org/zap"
@@ -77,34 +76,42 @@ func (x *exchange) attempt(a balancer.Attempt[*Upstream]) (next choice, more boo
 		v = judgeError(ctx, err)
 	} else {
 		firstByte = time.Since(sent)
-		aggregated := x.cluster.Groups.Aggregated(x.target.Group, x.target.Version)
-		v = judgeResponse(x.target, aggregated, resp.StatusCode, func() []byte { return peekBody(resp) })
+		v = judgeResponse(x.target, x.aggregated(), resp)
 		if resp.StatusCode == http.StatusServiceUnavailable && x.unavailableGroup(resp) {
 			x.cluster.Groups.Learn(x.target.Group, x.target.Version)
 			v = verdictBeyond
+		}
+		if x.refused(resp) {
+			v = verdictUnauthorized
 		}
 	}
 	x.observe(u, v, err)
 	x.countAttempt(u, v, firstByte)
 
-	if resp != nil && resp.StatusCode == http.StatusUnauthorized && x.refresh() {
+	if v == verdictUnauthorized && x.refresh() {
 		discard(resp)
 		a.Report(v.breaker)
-		x.countRetry(verdict{outcome: "unauthorized"})
+		x.countRetry(v)
 		next.attempt, next.ok = x.pick()
 		return next, true
 	}
 	if x.mayResend(v) {
 		x.tried = append(x.tried, a.ID())
 		next.attempt, next.ok = x.pick()
-		if (next.ok && x.afford(v, next.attempt)) || (!next.ok && (resp == nil || v.resend == resendAny)) {
+		// With none left to try, an answer that another might better is passed
+		// on; a request that has none is held, and sent again after that.
+		if (next.ok || resp == nil || v.resend == resendAny) && x.afford(v) {
 			a.Report(v.breaker)
 			discard(resp)
 			x.err = err
 			x.uncertain = x.uncertain || v.resend != resendAny
+			x.request.Fresh = x.request.Fresh || v == verdictStale // the others may be as stale
 			x.countRetry(v)
 			x.log("request goes to another API server", zap.String("upstream", u.ID), zap.String("outcome", v.outcome), zap.Error(err))
 			return next, true
+		}
+		if next.ok {
+			x.skip(next.attempt)
 		}
 	}
 	if err != nil {
@@ -118,13 +125,15 @@ func (x *exchange) attempt(a balancer.Attempt[*Upstream]) (next choice, more boo
 		a.Report(v.breaker)
 	}
 	lost := x.stream(ctx, resp)
-	if !x.longRunning {
-		if lost != nil {
-			a.Report(balancer.Failure)
-			x.observe(u, verdictLost, lost)
-		} else {
-			a.Report(v.breaker)
-		}
+	switch {
+	case x.longRunning:
+	case lost == nil:
+		a.Report(v.breaker)
+	case x.aggregated(): // whose answer the API server breaks off when its own source does
+		a.Report(balancer.Neutral)
+	default:
+		a.Report(balancer.Failure)
+		x.observe(u, verdictLost, lost)
 	}
 	return choice{}, false
 }
@@ -141,12 +150,9 @@ func (x *exchange) send(ctx context.Context, u *Upstream) (*http.Response, error
 		Method: x.r.Method, URL: x.watchURL(u), Host: x.request.Host, Header: x.header,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 	}
-	return u.http2.RoundTrip(req.WithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		Got1xxResponse: func(code int, header textproto.MIMEHeader) error {
-			x.interim(code, http.Header(header))
-			return nil
-		},
-	})))
+	h := hints{x: x}
+	defer h.end()
+	return u.http2.RoundTrip(req.WithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{Got1xxResponse: h.pass})))
 }
 
 // safe says whether the request may be processed twice.
@@ -179,17 +185,14 @@ func (x *exchange) mayResend(v verdict) bool {
 	return x.r.Context().Err() == nil && x.rewindable() && time.Since(x.start) < retryWindow
 }
 
-// afford takes the retry from the budget; when that is empty the next
-// upstream is given back untouched.
-func (x *exchange) afford(v verdict, next balancer.Attempt[*Upstream]) bool {
+// afford takes the retry from the budget, if that has one left.
+func (x *exchange) afford(v verdict) bool {
 	if x.cluster.Pool.Retry(v.free) {
 		if !v.free {
 			x.charged++
 		}
 		return true
 	}
-	next.Report(balancer.Neutral)
-	next.Done()
 	if f := x.cluster.Hooks.BudgetExhausted; f != nil {
 		f()
 	}
@@ -264,7 +267,7 @@ func (x *exchange) failAttempt(v verdict, err error) {
 		x.fail(answerBadGateway("kuberelay is shutting down"), err)
 	case v == verdictBadRequest:
 		x.fail(answerBadRequest(badRequest(err)), err)
-	case v.resend == resendAny:
+	case v.resend == resendAny && !x.uncertain:
 		x.fail(answerNoUpstream(err.Error()), err)
 	case v == verdictTimeout, v == verdictAbandoned:
 		x.fail(answerTimeout(err.Error()), err)
@@ -281,10 +284,18 @@ func badRequest(err error) string {
 	return err.Error()
 }
 
-// refresh gets another lease after a 401, once for each request, if it was
-// our credential that was refused and the request can be sent again.
+// refused says whether the API server itself refuses our credential. What
+// stands behind it, such as a service with a login, answers 401 for reasons of
+// its own, and has looked at the request.
+func (x *exchange) refused(resp *http.Response) bool {
+	return x.injected && resp.StatusCode == http.StatusUnauthorized &&
+		(!x.target.reachesBeyond() || unauthorizedStatus(peekBody(resp)))
+}
+
+// refresh gets another lease after a refusal, once for each request, if that
+// can be sent again.
 func (x *exchange) refresh() bool {
-	if !x.injected || x.refreshed || !x.rewindable() {
+	if x.refreshed || !x.rewindable() {
 		return false
 	}
 	x.refreshed = true
@@ -295,6 +306,11 @@ func (x *exchange) refresh() bool {
 	}
 	x.lease, x.header = lease, nil
 	return true
+}
+
+// aggregated says whether another server stands behind the path's group.
+func (x *exchange) aggregated() bool {
+	return x.cluster.Groups.Aggregated(x.target.Group, x.target.Version)
 }
 
 // unavailableGroup recognises the aggregator's own answer for a group whose

@@ -5,10 +5,13 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"net"
 	"net/http"
 	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/kuberelay/kuberelay/balancer"
 	"github.com/kuberelay/kuberelay/internal/h1"
@@ -53,12 +56,16 @@ type verdict struct {
 var (
 	verdictOK           = verdict{outcome: "success", breaker: balancer.Success, observe: ObservePass}
 	verdictClientError  = verdict{outcome: "success", breaker: balancer.Success, observe: ObservePass}
+	verdictUnauthorized = verdict{outcome: "unauthorized", breaker: balancer.Success, observe: ObservePass} // of our credential: see refresh
 	verdictThrottled    = verdict{outcome: "throttled", breaker: balancer.Success, observe: ObservePass}
 	verdictServerError  = verdict{outcome: "server_error", breaker: balancer.Neutral}
 	verdictBeyond       = verdict{outcome: "server_error", breaker: balancer.Neutral}
 	verdictUnavailable  = verdict{outcome: "unavailable", breaker: balancer.Failure, resend: resendReads}
 	verdictShuttingDown = verdict{outcome: "shutting_down", breaker: balancer.Neutral, observe: ObserveShuttingDown, resend: resendAny, free: true}
-	verdictColdCache    = verdict{outcome: "initializing", breaker: balancer.Neutral, resend: resendReads, once: true}
+	// Of the API server or of an aggregated one: another try, which may meet
+	// another replica, and no word about the API server.
+	verdictShuttingBeyond = verdict{outcome: "shutting_down", breaker: balancer.Neutral, resend: resendAny, once: true}
+	verdictColdCache      = verdict{outcome: "initializing", breaker: balancer.Neutral, resend: resendReads, once: true}
 
 	verdictRefused     = verdict{outcome: "connect", breaker: balancer.Failure, observe: ObserveRefused, resend: resendAny, free: true}
 	verdictDialTimeout = verdict{outcome: "connect", breaker: balancer.Failure, observe: ObserveTimeout, resend: resendAny, free: true}
@@ -115,30 +122,49 @@ func judgeError(ctx context.Context, err error) verdict {
 // judgeResponse reads response headers, and for those that need it the first
 // bytes of the body. aggregated says whether another server stands behind the
 // path's API group.
-func judgeResponse(target Target, aggregated bool, code int, body func() []byte) verdict {
-	switch {
-	case code == http.StatusTooManyRequests:
-		switch text := body(); {
-		case shuttingDown(text):
-			return verdictShuttingDown
-		case bytes.Contains(text, []byte("storage is (re)initializing")):
-			return verdictColdCache
+func judgeResponse(target Target, aggregated bool, resp *http.Response) verdict {
+	code := resp.StatusCode
+	if code == http.StatusTooManyRequests || code == http.StatusServiceUnavailable {
+		if v, ok := judgeUnprocessed(target, aggregated, resp); ok {
+			return v
 		}
-		return verdictThrottled
+	}
+	switch {
 	case code < 400:
 		return verdictOK
+	case code == http.StatusTooManyRequests:
+		return verdictThrottled
 	case code < 500:
 		return verdictClientError
-	case code == http.StatusServiceUnavailable && shuttingDown(body()):
-		return verdictShuttingDown
 	case aggregated, target.reachesBeyond():
 		return verdictBeyond
 	case !target.IsResource, code != http.StatusBadGateway && code != http.StatusServiceUnavailable && code != http.StatusGatewayTimeout:
 		return verdictServerError
-	case code == http.StatusGatewayTimeout && bytes.Contains(body(), []byte("ResourceVersionTooLarge")):
+	case code == http.StatusGatewayTimeout && bytes.Contains(peekBody(resp), []byte("ResourceVersionTooLarge")):
 		return verdictBeyond
 	}
 	return verdictUnavailable
+}
+
+// judgeUnprocessed reads a 429 or 503 for what an API server says before it
+// looks at a request. Pods, services and aggregated APIs may use the same words
+// of themselves. To requests that reach beyond it the API server says them in
+// one way alone, with Connection: close, which no answer from there brings
+// along; those of an aggregated API are true of one of the two servers.
+func judgeUnprocessed(target Target, aggregated bool, resp *http.Response) (v verdict, ok bool) {
+	own := resp.Close
+	if target.reachesBeyond() && !own {
+		return verdict{}, false
+	}
+	switch text := peekBody(resp); {
+	case shuttingDown(text) && aggregated && !own:
+		return verdictShuttingBeyond, true
+	case shuttingDown(text):
+		return verdictShuttingDown, true
+	case resp.StatusCode == http.StatusTooManyRequests && bytes.Contains(text, []byte("storage is (re)initializing")):
+		return verdictColdCache, true
+	}
+	return verdict{}, false
 }
 
 // shuttingDown recognises the API server's answers from before and after its
@@ -149,6 +175,17 @@ func judgeResponse(target Target, aggregated bool, code int, body func() []byte)
 func shuttingDown(body []byte) bool {
 	return bytes.Contains(body, []byte("apiserver is shutting down")) ||
 		bytes.Contains(body, []byte("request has been made before all known HTTP paths have been installed"))
+}
+
+// unauthorizedStatus recognises the API server's own 401: a Status, as JSON or
+// protobuf.
+func unauthorizedStatus(body []byte) bool {
+	const unauthorized = string(metav1.StatusReasonUnauthorized)
+	if bytes.HasPrefix(body, []byte("k8s\x00")) {
+		return bytes.Contains(body, []byte(unauthorized))
+	}
+	var status struct{ Kind, Reason string }
+	return json.Unmarshal(body, &status) == nil && status.Kind == "Status" && status.Reason == unauthorized
 }
 
 // certificateError says whether the upstream's certificate is why a
@@ -164,6 +201,9 @@ func certificateError(err error) bool {
 }
 
 func isDial(err error) bool {
+	if _, ok := errors.AsType[connectError](err); ok {
+		return true
+	}
 	var op *net.OpError
 	return errors.As(err, &op) && (op.Op == "dial" || op.Op == "proxyconnect" || op.Op == "socks connect")
 }

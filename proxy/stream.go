@@ -111,6 +111,11 @@ func (x *exchange) hangUp() {
 	if err != nil {
 		return
 	}
+	if tcp, ok := conn.(interface{ SetLinger(sec int) error }); ok && !x.r.ProtoAtLeast(1, 1) {
+		// In HTTP/1.0 the connection's end is the answer's: only a reset says
+		// that this is none. On error it is closed already.
+		_ = tcp.SetLinger(0)
+	}
 	conn.Close()
 }
 

@@ -76,14 +76,9 @@ func (x *exchange) attemptUpgrade(a balancer.Attempt[*Upstream]) (next choice, m
 		next.attempt, next.ok = x.pick()
 		return next, true
 	}
-	v := verdictOK
-	if resp.StatusCode >= 400 {
-		v = verdictBeyond
-	}
-	if resp.StatusCode == http.StatusServiceUnavailable || resp.StatusCode == http.StatusTooManyRequests {
-		if shuttingDown(peekBody(resp)) {
-			v = verdictShuttingDown
-		}
+	v := judgeResponse(x.target, x.aggregated(), resp)
+	if x.refused(resp) {
+		v = verdictUnauthorized
 	}
 	a.Report(v.breaker)
 	x.observe(u, v, nil)
@@ -97,9 +92,9 @@ func (x *exchange) attemptUpgrade(a balancer.Attempt[*Upstream]) (next choice, m
 		x.countRetry(v)
 		next.attempt, next.ok = x.pick()
 		return next, true
-	case resp.StatusCode == http.StatusUnauthorized && x.refresh():
+	case v == verdictUnauthorized && x.refresh():
 		discard(resp)
-		x.countRetry(verdict{outcome: "unauthorized"})
+		x.countRetry(v)
 		next.attempt, next.ok = x.pick()
 		return next, true
 	case resp.StatusCode < 400:
@@ -109,9 +104,7 @@ func (x *exchange) attemptUpgrade(a balancer.Attempt[*Upstream]) (next choice, m
 		x.code = http.StatusInternalServerError
 		http.Error(x.w, fmt.Sprintf("invalid upgrade response: status code %d", resp.StatusCode), x.code)
 	default:
-		if lost := x.stream(ctx, resp); lost != nil {
-			x.observe(u, verdictLost, lost)
-		}
+		_ = x.stream(ctx, resp) // who breaks it off may stand beyond the API server
 	}
 	return choice{}, false
 }

@@ -34,6 +34,7 @@ type UpstreamOptions struct {
 	// certificate; nil for an http:// server.
 	TLS *tls.Config
 	// Dial opens TCP connections, through a proxy where one is configured.
+	// Required.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
@@ -52,7 +53,15 @@ type Upstream struct {
 
 // NewUpstream opens nothing yet.
 func NewUpstream(o UpstreamOptions) *Upstream {
-	u := &Upstream{
+	watches := &connector{dial: o.Dial}
+	if o.TLS != nil {
+		watches.tls = o.TLS.Clone()
+		watches.tls.NextProtos = []string{"h2", "http/1.1"}
+		if watches.tls.ServerName == "" {
+			watches.tls.ServerName = o.URL.Hostname()
+		}
+	}
+	return &Upstream{
 		ID:         o.ID,
 		URL:        o.URL,
 		generation: o.Generation,
@@ -63,19 +72,14 @@ func NewUpstream(o UpstreamOptions) *Upstream {
 			Dial:    o.Dial,
 		}),
 		http2: &http.Transport{
-			DialContext:         o.Dial,
-			TLSHandshakeTimeout: h1.DefaultHandshakeTimeout,
-			IdleConnTimeout:     watchIdle,
-			DisableCompression:  true,
-			ForceAttemptHTTP2:   true,
-			HTTP2:               &http.HTTP2Config{SendPingTimeout: watchPingAfter, PingTimeout: watchPingTimeout},
+			DialContext:        watches.plain,
+			DialTLSContext:     watches.secure,
+			IdleConnTimeout:    watchIdle,
+			DisableCompression: true,
+			ForceAttemptHTTP2:  true,
+			HTTP2:              &http.HTTP2Config{SendPingTimeout: watchPingAfter, PingTimeout: watchPingTimeout},
 		},
 	}
-	if o.TLS != nil {
-		u.http2.TLSClientConfig = o.TLS.Clone()
-		u.http2.TLSClientConfig.NextProtos = nil // net/http offers h2 and http/1.1
-	}
-	return u
 }
 
 // CloseIdle closes the connections that carry no request.

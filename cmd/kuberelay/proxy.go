@@ -92,7 +92,7 @@ func addServingFlags(fs *pflag.FlagSet, f *config.ProxyFlags) {
 	fs.StringVar(&f.RejectMethods, "reject-methods", f.RejectMethods, "Comma-separated regular expressions for HTTP methods that the proxy should reject (example --reject-methods='POST,PUT,PATCH').")
 	fs.BoolVar(&f.DisableFilter, "disable-filter", f.DisableFilter, "If true, accept all hosts, paths and methods. This is dangerous, and can leave you vulnerable to XSRF attacks, when used with an accessible port.")
 	fs.DurationVar(&f.KeepAlive, "keepalive", f.KeepAlive, "Period of TCP keep-alive probes on the connections of exec, attach and port-forward. 0 means 15s, a negative value disables them.")
-	fs.DurationVar(&f.Grace, "grace-period", f.Grace, "Time that requests in flight get to finish after SIGTERM or SIGINT.")
+	fs.DurationVar(&f.Grace, "grace-period", f.Grace, "Time that requests in flight get to finish after SIGTERM, SIGINT or SIGHUP.")
 }
 
 func addUpstreamFlags(fs *pflag.FlagSet, f *config.ProxyFlags) {
@@ -103,7 +103,7 @@ func addUpstreamFlags(fs *pflag.FlagSet, f *config.ProxyFlags) {
 
 func addObservabilityFlags(fs *pflag.FlagSet, f *config.ProxyFlags) {
 	fs.StringVar(&f.AdminAddress, "admin-address", f.AdminAddress, "HOST:PORT on which to serve /metrics, /healthz, /readyz and /api/v1/status. Empty: nowhere.")
-	fs.BoolVar(&f.AccessLog, "access-log", f.AccessLog, "If true, log a line for each request.")
+	fs.BoolVar(&f.AccessLog, "access-log", f.AccessLog, "If true, log a line for each request, also for one that is refused.")
 	fs.StringVar(&f.LogLevel, "log-level", f.LogLevel, "Least severe level to log. One of ("+strings.Join(config.Levels(), "|")+"). No level logs credentials.")
 	fs.StringVar(&f.LogFormat, "log-format", f.LogFormat, "Format of the log. One of ("+strings.Join(config.Formats(), "|")+"). auto is console on a terminal, else json.")
 	fs.IntVarP(&f.Verbosity, "v", "v", f.Verbosity, "kubectl's number for the log level verbosity. 3 and more mean --log-level=debug.")

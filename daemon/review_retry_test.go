@@ -1,0 +1,117 @@
+package daemon_test
+
+import (
+	"net/http"
+	"sync"
+	"testing"
+
+	"github.com/kuberelay/kuberelay/internal/fakeapi"
+)
+
+// TestRetriesOfALostReadAreCounted gives one server alone a read that resets
+// its connection each time, of which there are many: the request must neither
+// be sent until the hold ends nor over each of the connections.
+func TestRetriesOfALostReadAreCounted(t *testing.T) {
+	r := start(t, servers(t, 1))
+	release := make(chan struct{})
+	r.all("GET /api/v1/nodes", fakeapi.Until(release, fakeapi.Text(200, "fine")))
+	var open sync.WaitGroup
+	for range 8 {
+		open.Go(func() { r.do("GET", "/api/v1/nodes", "") })
+	}
+	r.Servers[0].Await("GET /api/v1/nodes", 8)
+	close(release)
+	open.Wait()
+	r.all("GET /api/v1/pods", fakeapi.RST())
+	got := r.do("GET", "/api/v1/pods", "")
+	if got.Code != 502 || got.Header.Get("Retry-After") != "" {
+		t.Errorf("answer %+v, want 502 without Retry-After", got)
+	}
+	// Once over a connection that might just have been closed for idleness,
+	// and then three times.
+	if n := r.received("GET /api/v1/pods"); n > 4 {
+		t.Errorf("the read was sent %d times, want 4 at most", n)
+	}
+}
+
+// TestRefusalFromBeyondIsSentOnce lets what stands behind the API server
+// refuse a login: its 401 is not about the cluster's credential.
+func TestRefusalFromBeyondIsSentOnce(t *testing.T) {
+	token := newRotatingToken(t, "first")
+	r := start(t, servers(t, 2), token.use)
+	const login = "/api/v1/namespaces/x/services/s/proxy/login"
+	r.all("POST "+login, fakeapi.Text(http.StatusUnauthorized, "wrong password"))
+	token.set("second") // a newer credential could be had
+	if got := r.do("POST", login, "{}"); got.Code != http.StatusUnauthorized || got.Body != "wrong password" {
+		t.Errorf("answer %+v, want the service's own 401", got)
+	}
+	if n := r.received("POST " + login); n != 1 {
+		t.Errorf("the login was sent %d times, want once", n)
+	}
+	// The API server's own 401 is, on such a path as on others.
+	r.all("POST "+login, fakeapi.Token("third", fakeapi.Text(200, "welcome")))
+	token.set("third")
+	if got := r.do("POST", login, "{}"); got.Code != 200 {
+		t.Errorf("answer %+v, want the login repeated with the new token", got)
+	}
+}
+
+// TestShutdownOfWhatIsBeyondIsNotTheServers has a pod and an aggregated API
+// say what an API server says that is going away.
+func TestShutdownOfWhatIsBeyondIsNotTheServers(t *testing.T) {
+	r := start(t, servers(t, 2))
+	bound := r.bound()
+	const pod = "/api/v1/namespaces/x/pods/p/proxy/api"
+	fault := fakeapi.ShuttingDown503()
+	r.all("POST "+pod, fault)
+	if got := r.do("POST", pod, "{}"); got.Code != 503 {
+		t.Errorf("answer %+v, want the pod's", got)
+	}
+	if n := r.received("POST " + pod); n != 1 {
+		t.Errorf("the pod got the request %d times, want once", n)
+	}
+	const metrics = "/apis/metrics.k8s.io/v1beta1/nodes"
+	r.all("GET "+metrics, fault)
+	if got := r.do("GET", metrics, ""); got.Code != 503 {
+		t.Errorf("answer %+v, want the aggregated API's", got)
+	}
+	if n := r.received("GET " + metrics); n > 2 {
+		t.Errorf("the aggregated API was asked %d times, want twice at most", n)
+	}
+	if n := r.Logs.FilterMessage("API server is DEGRADED").Len(); n != 0 {
+		t.Errorf("%d changes to DEGRADED, want none: %+v", n, r.state(bound))
+	}
+	// The API server's own says so by its Connection: close.
+	r.Servers[bound].Handle("POST "+pod, fakeapi.ShuttingDown429())
+	r.Servers[1-bound].Handle("POST "+pod, fakeapi.Text(200, "fine"))
+	if got := r.do("POST", pod, "{}"); got.Code != 200 {
+		t.Errorf("answer %+v, want the other API server's", got)
+	}
+}
+
+// TestWatchGoesOnWhereAHandshakeHangs lets new connections hang before TLS is
+// up: for a watch, too, that is no answer which the client has to see.
+func TestWatchGoesOnWhereAHandshakeHangs(t *testing.T) {
+	r := start(t, servers(t, 2))
+	r.all("GET /api/v1/pods", fakeapi.Text(200, "{}\n"))
+	bound := r.bound()
+	r.Servers[bound].SetFault(fakeapi.HangHandshake) // the probe's connection is up already
+	if got := r.do("GET", "/api/v1/pods?watch=true", ""); got.Code != 200 {
+		t.Errorf("watch: %+v, want it from the other server", got)
+	}
+}
+
+// TestBrokenAnswerOfAnAggregatedAPIMovesNoBreaker: the API server breaks its
+// own answer off when the other server's breaks off.
+func TestBrokenAnswerOfAnAggregatedAPIMovesNoBreaker(t *testing.T) {
+	r := start(t, servers(t, 1))
+	r.all("GET /apis/metrics.k8s.io/v1beta1/nodes", fakeapi.RSTMidBody(1<<20, 1000))
+	for range 10 {
+		if got := r.do("GET", "/apis/metrics.k8s.io/v1beta1/nodes", ""); got.Err == nil {
+			t.Fatalf("answer %+v, want it broken off", got)
+		}
+	}
+	if s := r.state(0); s.Breaker != "closed" || r.Logs.FilterMessage("API server is SUSPECT").Len() != 0 {
+		t.Errorf("breaker %s, state %s (%s), want closed and READY all the time", s.Breaker, s.State, s.Reason)
+	}
+}

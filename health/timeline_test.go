@@ -175,7 +175,6 @@ func TestTimeline(t *testing.T) {
 		until: 24 * time.Second,
 		want: []string{
 			"2s a READY→DEGRADED not-ready",
-			`2s trouble: "all API servers that answer (1 of 2) fail readyz check [etcd]"`,
 			`21.8s trouble: "all API servers fail readyz"`,
 			"21.8s a DEGRADED→DOWN not-ready",
 			"22.4s b DOWN→DEGRADED not-ready",

@@ -7,9 +7,10 @@ import (
 )
 
 // commonTrouble describes in one line what all answering targets, of total ones, have in
-// common; "" if one of them passes, if they differ, or if there is none.
+// common; "" if one of them passes, if they differ, or if there is none. One that answers
+// where others do not has nothing in common with anybody.
 func commonTrouble(check string, answers []answer, total int) string {
-	if len(answers) == 0 {
+	if len(answers) == 0 || len(answers) == 1 && total > 1 {
 		return ""
 	}
 	who := "all API servers"

@@ -150,25 +150,48 @@ func TestHang(t *testing.T) {
 }
 
 // TestRollingRestart restarts all servers, one after the other, under load of
-// clients that repeat nothing.
+// clients that repeat nothing: servers that are told to shut down in the
+// recommended way, and, under the long load of make chaos, servers with their
+// defaults, which close the port at once and take a minute to end their watches.
 func TestRollingRestart(t *testing.T) {
-	restored(t)
-	r := frontAll(t)
-	stop := make(chan struct{})
-	l := &load{relay: r, namespace: r.namespace(), run: fmt.Sprintf("r%d", time.Now().UnixNano())}
-	wait := l.startUntil(loadRate/2, stop)
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
-	defer cancel()
-	for _, s := range cluster.Servers {
-		check(t, s.Term(ctx))
-		check(t, s.Start(ctx))
-		r.awaitState(s.Address(), "READY", time.Minute)
+	shutdowns := map[string][]string{"recommended shutdown": gracefulShutdown}
+	if loadTime(t) >= 30*time.Second {
+		shutdowns["default shutdown"] = nil
 	}
-	close(stop)
-	wait()
-	l.checkReads(t)
-	if lost := l.checkCreates(t); lost != 0 {
-		t.Errorf("%d creates were lost, want none", lost)
+	for name, args := range shutdowns {
+		t.Run(name, func(t *testing.T) {
+			restored(t)
+			ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute)
+			defer cancel()
+			if args == nil {
+				restartAll(ctx, t, nil)
+				t.Cleanup(func() { restartAll(context.WithoutCancel(ctx), t, gracefulShutdown) })
+			}
+			r := frontAll(t)
+			stop := make(chan struct{})
+			l := &load{relay: r, namespace: r.namespace(), run: fmt.Sprintf("r%d", time.Now().UnixNano())}
+			wait := l.startUntil(loadRate/2, stop)
+			for _, s := range cluster.Servers {
+				check(t, s.Term(ctx))
+				check(t, s.Start(ctx))
+				r.awaitState(s.Address(), "READY", time.Minute)
+			}
+			close(stop)
+			wait()
+			l.checkReads(t)
+			if lost := l.checkCreates(t); lost != 0 {
+				t.Errorf("%d creates were lost, want none", lost)
+			}
+		})
+	}
+}
+
+// restartAll restarts every server with other arguments for its shutdown.
+func restartAll(ctx context.Context, t *testing.T, args []string) {
+	t.Helper()
+	shutdownArgs = args
+	for _, s := range cluster.Servers {
+		check(t, s.Restart(ctx))
 	}
 }
 

@@ -18,6 +18,14 @@ var (
 	cacheDir    string // kubectl's, and its home
 )
 
+// How the API servers shut down, from their next start on: as those who run
+// them are told to, with a time in which a server says that it goes and still
+// serves, and "retry" for who comes late.
+var (
+	gracefulShutdown = []string{"--shutdown-delay-duration=4s", "--shutdown-send-retry-after=true"}
+	shutdownArgs     = gracefulShutdown
+)
+
 func TestMain(m *testing.M) {
 	code, err := run(m)
 	if err != nil {
@@ -41,12 +49,8 @@ func run(m *testing.M) (code int, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 25*time.Minute)
 	defer cancel()
 	cluster, err = lab.Start(ctx, lab.Options{
-		Log: os.Stderr,
-		// As those who run API servers are told to: a time in which a server
-		// says that it goes and still serves, and "retry" for who comes late.
-		ExtraAPIServerArgs: func(int) []string {
-			return []string{"--shutdown-delay-duration=4s", "--shutdown-send-retry-after=true"}
-		},
+		Log:                os.Stderr,
+		ExtraAPIServerArgs: func(int) []string { return shutdownArgs },
 	})
 	if err != nil {
 		return 1, err

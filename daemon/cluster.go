@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -46,6 +47,8 @@ type cluster struct {
 	members    map[string]*member
 	discovered []string // host:port, of the last successful lookup
 	closed     bool
+
+	everReady atomic.Bool // a server was, since the start
 }
 
 // member is one upstream and what it was built from.
@@ -55,6 +58,7 @@ type member struct {
 	url        *url.URL
 	tls        *tls.Config // nil for http
 	generation uint64      // of the endpoint
+	announced  bool        // its first state was logged
 }
 
 func (d *Daemon) newCluster(cfg config.Cluster) (*cluster, error) {
@@ -103,6 +107,7 @@ func (d *Daemon) newCluster(cfg config.Cluster) (*cluster, error) {
 		Hooks: proxy.Hooks{
 			Observe:         c.observe,
 			NoUpstream:      func() { c.group.ProbeNow("") },
+			Outlook:         c.outlook,
 			Attempt:         c.countAttempt,
 			Retry:           func(reason string) { c.metrics.Retry(cfg.Name, retryReason(reason)) },
 			BudgetExhausted: func() { c.metrics.RetryBudgetExhausted(cfg.Name) },
@@ -172,7 +177,7 @@ func (c *cluster) refresh() error {
 	for _, id := range order {
 		m := wanted[id]
 		if before := old[id]; before != nil && before.generation == m.generation && before.url.String() == m.url.String() {
-			m.upstream, m.tls = before.upstream, before.tls
+			m.upstream, m.tls, m.announced = before.upstream, before.tls, before.announced
 		} else {
 			m.upstream, err = newUpstream(id, m, endpoint)
 			if err != nil {
@@ -305,8 +310,15 @@ func (c *cluster) onTransition(t health.Transition) {
 	c.pool.SetClass(t.ID, class(t.To, t.Cause))
 	c.metrics.Upstream(c.config.Name, t.ID).State(t.To.String())
 	m := c.members[t.ID]
+	first := m != nil && !m.announced
+	if m != nil {
+		m.announced = true
+	}
 	c.mu.Unlock()
-	c.logTransition(t)
+	if t.To == health.Ready {
+		c.everReady.Store(true)
+	}
+	c.logTransition(t, first)
 	if m == nil {
 		return
 	}
@@ -346,7 +358,9 @@ func (c *cluster) cut(id string) {
 	c.work.Go(func() { c.daemon.registry.Cut(c.background, id) })
 }
 
-func (c *cluster) logTransition(t health.Transition) {
+// logTransition writes one line; the first does not name the state that was
+// only assumed until then.
+func (c *cluster) logTransition(t health.Transition, first bool) {
 	level := zap.InfoLevel
 	switch t.To {
 	case health.Down, health.Misconfigured:
@@ -357,7 +371,11 @@ func (c *cluster) logTransition(t health.Transition) {
 		level = zap.DebugLevel // an address that was never of use is no news
 	}
 	if ce := c.log.Check(level, "API server is "+t.To.String()); ce != nil {
-		ce.Write(zap.String("upstream", t.ID), zap.String("was", t.From.String()), zap.String("reason", t.Reason))
+		fields := []zap.Field{zap.String("upstream", t.ID), zap.String("was", t.From.String()), zap.String("reason", t.Reason)}
+		if first {
+			fields = []zap.Field{fields[0], fields[2]}
+		}
+		ce.Write(fields...)
 	}
 }
 

@@ -111,6 +111,9 @@ func (d *Daemon) Start(ctx context.Context) error {
 			return err
 		}
 		d.log.Info("admin server listening", zap.String("address", d.admin.Addr().String()))
+		if !listen.Loopback(d.admin.Addr()) {
+			d.log.Warn("the admin server is not on a loopback address: everyone who reaches it sees the status and the metrics")
+		}
 	}
 	for _, c := range d.clusters {
 		if err := c.checkIdentity(ctx); err != nil {

@@ -210,6 +210,37 @@ func (r *relay) awaitInFlight(n int64) {
 	}
 }
 
+// TestNothingToWaitFor has no server that ever was READY: a request is told so
+// at once, and why; and not to come back when no server will ever do.
+func TestNothingToWaitFor(t *testing.T) {
+	for name, c := range map[string]struct {
+		spoil      func(*fakeapi.Server)
+		why        string
+		retryAfter string
+	}{
+		"refused":     {(*fakeapi.Server).Down, "DOWN (connection refused)", "1"},
+		"certificate": {func(s *fakeapi.Server) { s.SetCertificate(fakeapi.OtherCA) }, "MISCONFIGURED (certificate", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := fakeapi.New(t, fakeapi.Options{})
+			c.spoil(s)
+			r := start(t, nil, func(cfg *config.Configuration) {
+				*cfg = *configuration([]*fakeapi.Server{s})
+			})
+			r.Servers = []*fakeapi.Server{s}
+			r.awaitState(0, strings.Fields(c.why)[0])
+			begun := time.Now()
+			got := r.do("GET", "/api/v1/pods", "")
+			if took := time.Since(begun); took > time.Second {
+				t.Errorf("answered after %v, want no wait", took)
+			}
+			if got.Code != 503 || !strings.Contains(got.Body, c.why) || got.Header.Get("Retry-After") != c.retryAfter {
+				t.Errorf("answer %d, Retry-After %q, %s; want 503, %q and %q in it", got.Code, got.Header.Get("Retry-After"), got.Body, c.retryAfter, c.why)
+			}
+		})
+	}
+}
+
 // TestAllReadyzRed has etcd trouble: every server says not ready and answers.
 func TestAllReadyzRed(t *testing.T) {
 	r := start(t, servers(t, 2))

@@ -79,7 +79,10 @@ func configuration(servers []*fakeapi.Server) *config.Configuration {
 // are READY.
 func start(t testing.TB, servers []*fakeapi.Server, edit ...func(*config.Configuration)) *relay {
 	t.Helper()
-	cfg := configuration(servers)
+	cfg := &config.Configuration{}
+	if len(servers) > 0 {
+		cfg = configuration(servers)
+	}
 	for _, e := range edit {
 		e(cfg)
 	}

@@ -62,6 +62,16 @@ func (c *cluster) status() admin.ClusterStatus {
 	return s
 }
 
+// outlook says why no server can be used. Waiting for one helps when there was
+// one before; coming back does not where all are misconfigured.
+func (c *cluster) outlook() (why string, wait, retry bool) {
+	misconfigured := true
+	for _, st := range c.group.Snapshot() {
+		misconfigured = misconfigured && st.State == health.Misconfigured
+	}
+	return strings.TrimPrefix(c.why(), "; "), c.everReady.Load() && !misconfigured, !misconfigured
+}
+
 // why gathers each upstream's reason, for people.
 func (c *cluster) why() string {
 	var b strings.Builder

@@ -195,6 +195,28 @@ func TestDrainEndsWatchesAtAFrame(t *testing.T) {
 	}
 }
 
+// TestDrainBreaksLogsOff stops the daemon under `kubectl logs -f`: a clean end
+// would pass for the end of the log.
+func TestDrainBreaksLogsOff(t *testing.T) {
+	r := start(t, servers(t, 1))
+	chunks := make(chan string, 1)
+	defer close(chunks)
+	r.all("GET /api/v1/namespaces/x/pods/p/log", fakeapi.Chunks(chunks))
+	_, log := r.watch(t.Context(), "/api/v1/namespaces/x/pods/p/log?follow=true")
+	chunks <- "a line\n"
+	if line, err := log.ReadString('\n'); err != nil || line != "a line\n" {
+		t.Fatalf("%q %v", line, err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	if err := r.Daemon.Stop(ctx); err != nil {
+		t.Errorf("stop: %v", err)
+	}
+	if rest, err := io.ReadAll(log); err == nil || len(rest) != 0 {
+		t.Errorf("the log ends with %q, %v: want it broken off", rest, err)
+	}
+}
+
 // TestDrainLetsShortRequestsFinish stops the daemon while a request is being
 // answered.
 func TestDrainLetsShortRequestsFinish(t *testing.T) {

@@ -54,7 +54,7 @@ func (a answer) write(w http.ResponseWriter, auditID string) {
 func answerNoUpstream(detail string) answer {
 	return answer{
 		code: http.StatusServiceUnavailable, reason: metav1.StatusReasonServiceUnavailable, retryAfter: 1,
-		cause: "NoUpstream", message: "no API server of the cluster can be reached: " + detail,
+		cause: "NoUpstream", message: "no API server of the cluster can be used: " + detail,
 	}
 }
 

@@ -47,6 +47,9 @@ type Hooks struct {
 	Observe func(upstream string, o Observation, err error)
 	// NoUpstream hears that a request finds no upstream left to try.
 	NoUpstream func()
+	// Outlook says, for people, why no upstream can be used, and whether
+	// waiting or coming back soon may help.
+	Outlook func() (why string, wait, retry bool)
 	// Attempt hears each attempt's outcome, and the time to response
 	// headers where they came (else negative).
 	Attempt func(upstream, outcome string, firstByte time.Duration)

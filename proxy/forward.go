@@ -214,6 +214,9 @@ func (x *exchange) hold() (balancer.Attempt[*Upstream], bool) {
 	if f := x.cluster.Hooks.NoUpstream; f != nil {
 		f()
 	}
+	if _, wait, _ := x.outlook(); !wait {
+		return none, false
+	}
 	ctx, cancel := context.WithDeadline(x.r.Context(), x.holdTill)
 	defer cancel()
 	for {
@@ -251,7 +254,23 @@ func (x *exchange) giveUp() {
 		x.fail(answerBadGateway(x.err.Error()), x.err)
 		return
 	}
-	x.fail(answerNoUpstream(x.err.Error()), x.err)
+	why, _, retry := x.outlook()
+	if why == "" {
+		why = x.err.Error()
+	}
+	a := answerNoUpstream(why)
+	if !retry {
+		a.retryAfter = 0 // the same request would meet the same
+	}
+	x.fail(a, x.err)
+}
+
+// outlook is the hook's, or hopeful.
+func (x *exchange) outlook() (why string, wait, retry bool) {
+	if f := x.cluster.Hooks.Outlook; f != nil && x.cluster.Pool.Eligible() == 0 {
+		return f()
+	}
+	return "", true, true
 }
 
 var errNoUpstream = errors.New("all are down")

@@ -69,10 +69,15 @@ func (x *exchange) stream(ctx context.Context, resp *http.Response) (lost error)
 	case err == nil:
 		x.trailers(resp.Trailer, s.control)
 		return nil
-	case errors.Is(context.Cause(ctx), errDraining) && s.frames.boundary() && x.kind == balancer.Watch:
-		return nil // a clean end
+	case errors.Is(err, errDrained), errors.Is(context.Cause(ctx), errDraining) && s.frames.boundary():
+		x.err = errDraining
+		if x.target.Verb == "watch" {
+			return nil // a clean end: who watches begins anew
+		}
+		x.abort(s.control) // a log that ended cleanly would pass for the whole
+		return nil
 	}
-	x.err = err
+	x.err = ended(ctx, err)
 	// The client must see an error, not a short answer that looks whole.
 	x.abort(s.control)
 	if s.clientGone || x.r.Context().Err() != nil {
@@ -96,6 +101,23 @@ func (x *exchange) trailers(trailer http.Header, control *http.ResponseControlle
 		}
 		h[name] = values
 	}
+}
+
+// errDrained ends a stream that was asked to end, between two frames.
+var errDrained = errors.New("drained")
+
+// errClientLeft is the cause of what ends with the client's connection.
+var errClientLeft = errors.New("the client closed the connection")
+
+// ended says who ended an attempt, where that is not its own error.
+func ended(ctx context.Context, err error) error {
+	switch cause := context.Cause(ctx); {
+	case errors.Is(cause, errCut), errors.Is(cause, errAbandoned), errors.Is(cause, errDraining):
+		return cause
+	case errors.Is(cause, context.Canceled):
+		return errClientLeft
+	}
+	return err
 }
 
 // abort breaks the client's connection off after what was sent.
@@ -182,7 +204,7 @@ func (s *bodyStream) copy() error {
 				return werr
 			}
 			if watch && s.stopping.Load() && s.frames.boundary() {
-				return nil
+				return errDrained
 			}
 			if err == nil && known != s.x.bytes && (watch || n < directWrite) {
 				if ferr := s.flush(); ferr != nil {

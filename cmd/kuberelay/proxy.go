@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"strings"
 	"time"
 
@@ -63,8 +64,12 @@ func newProxy(s streams) *cobra.Command {
 		Example:     proxyExample,
 		Args:        cobra.ArbitraryArgs, // kubectl proxy ignores them, too
 		Annotations: map[string]string{kubectlCodes: "true"},
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return runProxy(s, flags, &conn, unheeded.warnings())
+		RunE: func(_ *cobra.Command, args []string) error {
+			warnings := unheeded.warnings()
+			if len(args) > 0 {
+				warnings = append(warnings, fmt.Sprintf("arguments have no effect, as with kubectl proxy: %q", args))
+			}
+			return runProxy(s, flags, &conn, warnings)
 		},
 		DisableFlagsInUseLine: true,
 		ValidArgsFunction:     cobra.NoFileCompletions,

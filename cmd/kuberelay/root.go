@@ -19,15 +19,27 @@ type streams struct{ out, err *os.File }
 
 // run executes a command line, program name first, and returns the exit code.
 func run(args []string, s streams) int {
-	cmd := newCommand(filepath.Base(args[0]), s)
-	cmd.SetArgs(args[1:])
+	program, args := filepath.Base(args[0]), args[1:]
+	if isPlugin(program) && len(args) > 0 {
+		switch args[0] {
+		case "version": // of the program, not an argument that proxy ignores
+			program = "kuberelay"
+		case "proxy": // what the plugin is anyway
+			args = args[1:]
+		}
+	}
+	cmd := newCommand(program, s)
+	cmd.SetArgs(args)
 	return report(s.err, cmd.Execute())
 }
+
+// isPlugin says whether kubectl called the program as its plugin.
+func isPlugin(program string) bool { return strings.TrimSuffix(program, ".exe") == pluginName }
 
 // newCommand returns the command that a program of this name is.
 func newCommand(program string, s streams) *cobra.Command {
 	cmd := newRoot(s)
-	if strings.TrimSuffix(program, ".exe") == pluginName {
+	if isPlugin(program) {
 		cmd = newProxy(s)
 		cmd.Use = strings.Replace(cmd.Use, "proxy", pluginName, 1)
 		cmd.Annotations[cobra.CommandDisplayNameAnnotation] = "kubectl relay"

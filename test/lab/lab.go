@@ -172,7 +172,7 @@ func (l *Lab) prepareDir() error {
 		return err
 	}
 	if !held {
-		return fmt.Errorf("directory %s belongs to a lab that is running: stop it, or choose another directory", l.Dir)
+		return fmt.Errorf("directory %s belongs to a lab that is running: stop it, or name another directory with --dir", l.Dir)
 	}
 	l.unlock = unlock
 	for _, sub := range []string{"etcd", "pki", "kubeconfig", "log", "pods", "kwok"} {

@@ -91,11 +91,20 @@ func (r Result) Reason(path string) string {
 	case r.Kind == Pass:
 		return path + " passes"
 	case len(r.FailedChecks) > 0:
-		return clip(fmt.Sprintf("%s check [%s] failed", strings.TrimPrefix(path, "/"), strings.Join(r.FailedChecks, " ")))
+		return clip(fmt.Sprintf("%s check [%s] failed", strings.TrimPrefix(path, "/"), some(r.FailedChecks)))
 	case r.Code != 0:
 		return fmt.Sprintf("%s answers HTTP %d", path, r.Code)
 	}
 	return r.Kind.String()
+}
+
+// some names the first few checks: a server that starts fails a dozen.
+func some(checks []string) string {
+	const shown = 3
+	if len(checks) <= shown {
+		return strings.Join(checks, " ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(checks[:shown], " "), len(checks)-shown)
 }
 
 // Prober asks one target for one path. Probe is called from several goroutines,

@@ -3,7 +3,6 @@ package health
 import (
 	"fmt"
 	"slices"
-	"strings"
 )
 
 // commonTrouble describes in one line what all answering targets, of total ones, have in
@@ -33,7 +32,7 @@ func commonTrouble(check string, answers []answer, total int) string {
 	if len(checks) == 0 {
 		return plural(who, "fail", total) + " " + check
 	}
-	return plural(who, "fail", total) + " " + check + " check [" + strings.Join(checks, " ") + "]"
+	return plural(who, "fail", total) + " " + check + " check [" + some(checks) + "]"
 }
 
 func plural(who, verb string, total int) string {

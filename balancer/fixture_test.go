@@ -10,7 +10,7 @@ import (
 
 // pass lets time go by, and all that falls due in it happen.
 func pass(d time.Duration) {
-	time.Sleep(d)
+	<-time.After(d)
 	synctest.Wait()
 }
 

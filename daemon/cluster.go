@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
 	"sync"
@@ -212,7 +211,7 @@ func (c *cluster) refresh() error {
 func (c *cluster) wanted(endpoint *auth.Endpoint) (members map[string]*member, order []string, err error) {
 	members = make(map[string]*member)
 	add := func(u *url.URL, source, serverName string) {
-		id := hostPort(u)
+		id := proxy.HostPort(u)
 		if members[id] != nil {
 			return
 		}
@@ -481,12 +480,4 @@ func (c *cluster) setAuthorization(h http.Header, t health.Target, lease *auth.L
 		h.Set("Authorization", secret.Reveal())
 	}
 	return nil
-}
-
-func hostPort(u *url.URL) string {
-	port := u.Port()
-	if port == "" {
-		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
-	}
-	return net.JoinHostPort(u.Hostname(), port)
 }

@@ -23,7 +23,6 @@ type identityProber struct {
 
 	mu       sync.Mutex
 	want     string          // UID; "" unknown
-	own      bool            // want is the kubeconfig's own server's
 	verified map[string]bool // by target ID, since its last failed probe
 }
 
@@ -43,7 +42,7 @@ func (p *identityProber) Probe(ctx context.Context, t health.Target, path string
 	p.mu.Lock()
 	known := p.verified[t.ID]
 	p.mu.Unlock()
-	if known || p.c.alone() {
+	if known && !fresh || p.c.alone() { // a new connection may lead elsewhere
 		return r
 	}
 	uid, err := p.ClusterIdentity(ctx, t)
@@ -51,6 +50,9 @@ func (p *identityProber) Probe(ctx context.Context, t health.Target, path string
 		return r // asked again with the next probe; etcd may be slow
 	}
 	if err = p.judge(t, uid, err); err != nil {
+		p.mu.Lock()
+		delete(p.verified, t.ID)
+		p.mu.Unlock()
 		return health.Result{Kind: health.WrongCluster, Err: err}
 	}
 	return r
@@ -65,10 +67,10 @@ func (p *identityProber) judge(t health.Target, uid string, err error) error {
 	switch {
 	case err != nil:
 	case own && p.want != uid:
-		p.want, p.own = uid, true
+		p.want = uid
 		clear(p.verified) // the others are asked again
 	case p.want == "":
-		p.want, p.own = uid, own
+		p.want = uid
 	case p.want != uid:
 		return fmt.Errorf("it belongs to another cluster: the UID of its kube-system namespace is %s, not %s", uid, p.want)
 	}

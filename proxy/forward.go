@@ -29,6 +29,12 @@ func (x *exchange) forward() {
 	if x.body != nil {
 		defer x.body.release()
 	}
+	x.try(x.attempt)
+}
+
+// try makes attempts, on one upstream after the other, until one answers the
+// client or there is none left to hold out for.
+func (x *exchange) try(attempt func(balancer.Attempt[*Upstream]) (next choice, more bool)) {
 	a, ok := x.pick()
 	for {
 		if !ok {
@@ -37,7 +43,7 @@ func (x *exchange) forward() {
 				return
 			}
 		}
-		next, more := x.attempt(a)
+		next, more := attempt(a)
 		if !more {
 			return
 		}

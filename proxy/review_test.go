@@ -14,7 +14,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/kuberelay/kuberelay/auth"
 	"github.com/kuberelay/kuberelay/balancer"
 	"github.com/kuberelay/kuberelay/internal/h1"
 )
@@ -152,12 +151,6 @@ func TestNoRetryAfterOnceAnAttemptWasLost(t *testing.T) {
 	}
 }
 
-// panicking are credentials that break the handler.
-type panicking struct{}
-
-func (panicking) Lease(context.Context) (*auth.Lease, error)                { panic("broken") }
-func (panicking) Refused(context.Context, *auth.Lease) (*auth.Lease, error) { panic("broken") }
-
 type served struct {
 	Recorder
 	Groups
@@ -175,7 +168,7 @@ func TestPanicLeavesNothingBehind(t *testing.T) {
 	var registry Registry
 	s := &served{}
 	h := NewHandler(Options{
-		Cluster:  &Cluster{Pool: balancer.NewPool[*Upstream](balancer.DefaultConfig(), balancer.Options{}), Credentials: panicking{}, Groups: s},
+		Cluster:  &Cluster{Pool: balancer.NewPool[*Upstream](balancer.DefaultConfig(), balancer.Options{}), Groups: s}, // no Credentials: a nil dereference
 		Registry: &registry, Recorder: s, APIPrefix: "/",
 	})
 	func() {

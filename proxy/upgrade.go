@@ -26,20 +26,7 @@ func (x *exchange) forwardUpgrade() {
 		x.fail(answerBadRequest("an upgrade request cannot have a body"), nil)
 		return
 	}
-	a, ok := x.pick()
-	for {
-		if !ok {
-			if a, ok = x.hold(); !ok {
-				x.giveUp()
-				return
-			}
-		}
-		next, more := x.attemptUpgrade(a)
-		if !more {
-			return
-		}
-		a, ok = next.attempt, next.ok
-	}
+	x.try(x.attemptUpgrade)
 }
 
 func (x *exchange) attemptUpgrade(a balancer.Attempt[*Upstream]) (next choice, more bool) {
@@ -72,7 +59,6 @@ func (x *exchange) attemptUpgrade(a balancer.Attempt[*Upstream]) (next choice, m
 		x.tried = append(x.tried, a.ID())
 		x.err = err
 		x.countRetry(v)
-		x.cluster.Pool.Retry(true)
 		next.attempt, next.ok = x.pick()
 		return next, true
 	}

@@ -67,7 +67,7 @@ func NewUpstream(o UpstreamOptions) *Upstream {
 		generation: o.Generation,
 		path:       strings.TrimRight(o.URL.EscapedPath(), "/"),
 		http1: h1.New(h1.Options{
-			Address: hostPort(o.URL),
+			Address: HostPort(o.URL),
 			TLS:     o.TLS,
 			Dial:    o.Dial,
 		}),
@@ -101,8 +101,8 @@ func (u *Upstream) Close() {
 	u.http2.CloseIdleConnections()
 }
 
-// hostPort is the URL's host with its port, or the scheme's own.
-func hostPort(u *url.URL) string {
+// HostPort is the URL's host with its port, or the scheme's own.
+func HostPort(u *url.URL) string {
 	port := u.Port()
 	if port == "" {
 		port = "443"

@@ -132,11 +132,11 @@ func TestTicksSayWhereTheTestsAre(t *testing.T) {
 		done := make(chan error)
 		go func() { done <- newCounter(&out).read(in, time.Tick(30*time.Second)) }()
 
-		time.Sleep(45 * time.Second)
+		<-time.After(45 * time.Second)
 		if _, err := io.WriteString(feed, `{"Action":"output","Package":"e2e","Output":"building etcd from Go modules\n"}`+"\n"); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(30 * time.Second)
+		<-time.After(30 * time.Second)
 		feed.Close()
 		if err := <-done; err != nil {
 			t.Fatal(err)

@@ -31,7 +31,12 @@ type Config struct {
 	// Address is the TCP address to listen on, host:port. Port 0 takes a free
 	// one. Empty means no admin server. The server shows what the process does
 	// to whoever can reach it, so give it a loopback or an internal address.
-	Address string
+	Address string `yaml:"address"`
+
+	// ControlSocket is the path of the Unix socket, mode 0660, on which
+	// operators change things: drain, revoke, reload. It also serves what
+	// Address does, and profiles. Empty means none.
+	ControlSocket string `yaml:"controlSocket"`
 }
 
 // Validate reports an address that cannot be listened on. An empty one is fine.

@@ -216,7 +216,8 @@ func (k *Kubeconfig) nextLease() (*Lease, time.Time) {
 		generation:         k.generations.lease,
 		endpointGeneration: k.generations.endpoint,
 		validity:           c.validity,
-		certificate:        certificate != nil,
+		certificate:        certificate,
+		tlsIdentity:        identifyTLS(certificate),
 	}
 	return l, earliest(c.validity.expiry, certificateExpiry(certificate))
 }

@@ -54,8 +54,8 @@ func TestLeaseOfEachKindOfUser(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := l.Authorization().Reveal(); got != c.want || l.certificate != c.certificate {
-				t.Errorf("Authorization = %q, certificate %t, want %q, %t", got, l.certificate, c.want, c.certificate)
+			if got := l.Authorization().Reveal(); got != c.want || (l.certificate != nil) != c.certificate {
+				t.Errorf("Authorization = %q, certificate %t, want %q, %t", got, l.certificate != nil, c.want, c.certificate)
 			}
 			if l.EndpointGeneration() != k.Endpoint().Generation {
 				t.Errorf("endpoint generation = %d, want %d", l.EndpointGeneration(), k.Endpoint().Generation)

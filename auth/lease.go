@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"crypto/tls"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -30,7 +31,25 @@ type Lease struct {
 	generation         uint64
 	endpointGeneration uint64
 	validity           validity
-	certificate        bool
+	certificate        *tls.Certificate // nil: none
+	tlsIdentity        TLSIdentity
+}
+
+// TLSIdentity tells the client certificates of connections apart: the digest
+// of a certificate chain. The zero value is of connections without one. What
+// is sent on a connection is sent as its certificate's user, so connections of
+// different identities are never shared.
+type TLSIdentity struct{ digest identity }
+
+// IsZero reports whether there is no certificate.
+func (t TLSIdentity) IsZero() bool { return t == TLSIdentity{} }
+
+// identifyTLS returns the identity of connections with c.
+func identifyTLS(c *tls.Certificate) TLSIdentity {
+	if c == nil {
+		return TLSIdentity{}
+	}
+	return TLSIdentity{identify("certificate", certificateDER(c))}
 }
 
 // leaseHeaders is what [Rebuild] assigns: shared by all requests, never changed.
@@ -107,6 +126,13 @@ func (l *Lease) Generation() uint64 { return l.generation }
 // kubeconfig was switched to another cluster, that would hand one cluster's
 // credential to the other. Ask for a new lease instead.
 func (l *Lease) EndpointGeneration() uint64 { return l.endpointGeneration }
+
+// Certificate is the client certificate that connections for this lease are
+// made with; nil for none. It is shared and not to be changed.
+func (l *Lease) Certificate() *tls.Certificate { return l.certificate }
+
+// TLSIdentity tells which connections this lease may be sent over.
+func (l *Lease) TLSIdentity() TLSIdentity { return l.tlsIdentity }
 
 // Expiry is when the credential says it expires; zero: it does not say.
 func (l *Lease) Expiry() time.Time { return l.validity.expiry }

@@ -84,7 +84,7 @@ func Rebuild(dst, in http.Header, l *Lease, o RebuildOptions) (injected bool) {
 	if client.authorize(dst, carried, o.SchemeHTTP) {
 		return true
 	}
-	return client.authorization.values == nil && !o.SchemeHTTP && l != nil && l.certificate
+	return client.authorization.values == nil && !o.SchemeHTTP && l != nil && l.certificate != nil
 }
 
 // clientHeaders is what a client sent that needs more than copying.

@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"crypto/tls"
 	"maps"
 	"net/http"
 	"slices"
@@ -186,7 +187,7 @@ func TestRebuild(t *testing.T) {
 }
 
 func TestRebuildReportsACertificateLease(t *testing.T) {
-	lease := &Lease{certificate: true}
+	lease := &Lease{certificate: &tls.Certificate{}}
 	dst := http.Header{}
 	if !Rebuild(dst, http.Header{}, lease, RebuildOptions{}) {
 		t.Error("a request over a client certificate is made with the lease's credential")

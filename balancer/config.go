@@ -30,10 +30,10 @@ func Policies() []Policy {
 // Config is how one cluster's pool chooses, breaks and retries.
 type Config struct {
 	// Policy chooses among the upstreams of the best class. Default sticky.
-	Policy Policy
+	Policy Policy `yaml:"policy"`
 	// SlowStart is how long an upstream that was DOWN gets less than its
 	// share, from a tenth, growing evenly. Default 30 s; 0: none.
-	SlowStart time.Duration
+	SlowStart time.Duration `yaml:"slowStart"`
 	Breaker   BreakerConfig
 	Retry     RetryConfig
 }
@@ -41,34 +41,34 @@ type Config struct {
 // BreakerConfig is when an upstream's circuit breaker opens, and for how long.
 type BreakerConfig struct {
 	// ConsecutiveFailures in a row open it. Default 5.
-	ConsecutiveFailures uint32
+	ConsecutiveFailures uint32 `yaml:"consecutiveFailures"`
 	// FailureRatio of at least MinRequests within Window opens it. Default
 	// 0.5 of 20 in 10 s. Window is rounded up to whole seconds; failures
 	// older than it are forgotten, those in a row too.
-	FailureRatio float64
-	MinRequests  uint32
-	Window       time.Duration
+	FailureRatio float64       `yaml:"failureRatio"`
+	MinRequests  uint32        `yaml:"minRequests"`
+	Window       time.Duration `yaml:"window"`
 	// OpenFor is how long it stays open the first time, ± 20 %. A failed
 	// probe after that, and each time that it opens again within MaxOpenFor
 	// of closing, doubles it, up to MaxOpenFor, ± 20 %. Default 5 s and 60 s.
-	OpenFor    time.Duration
-	MaxOpenFor time.Duration
+	OpenFor    time.Duration `yaml:"openFor"`
+	MaxOpenFor time.Duration `yaml:"maxOpenFor"`
 }
 
 // RetryConfig bounds what is sent again.
 type RetryConfig struct {
 	// MaxAttempts is how often a request is sent at most, the first time
 	// included. Default 3.
-	MaxAttempts int
+	MaxAttempts int `yaml:"maxAttempts"`
 	// Budget is the share of requests, over 10 s, that may be retries; a few
 	// are always allowed. Default 0.2.
-	Budget float64
+	Budget float64 `yaml:"budget"`
 	// MaxBodyBytes is the largest request body that is kept for a retry.
 	// Default 4 MiB.
-	MaxBodyBytes int64
+	MaxBodyBytes int64 `yaml:"maxBodyBytes"`
 	// HoldWhenAllDown is how long a request waits for an upstream when there
 	// is none. Default 2 s.
-	HoldWhenAllDown time.Duration
+	HoldWhenAllDown time.Duration `yaml:"holdWhenAllDown"`
 }
 
 // DefaultConfig returns the defaults.

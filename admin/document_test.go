@@ -18,9 +18,9 @@ func TestMetricsAreDocumented(t *testing.T) {
 		t.Fatal(err)
 	}
 	documented := map[string]string{}
-	row := regexp.MustCompile("(?m)^\\| `(kuberelay_[a-z_]+)` \\| ([a-z]+) \\| ([a-z, ]+) \\| \\S")
+	row := regexp.MustCompile("(?m)^\\| `(kuberelay_[a-z_]+)` \\| ([a-z]+) \\|([a-z, ]*)\\| \\S")
 	for _, m := range row.FindAllStringSubmatch(string(text), -1) {
-		labels := strings.Split(m[3], ", ")
+		labels := strings.Split(strings.TrimSpace(m[3]), ", ")
 		slices.Sort(labels)
 		documented[m[1]] = m[2] + " " + strings.Join(labels, ",")
 	}
@@ -45,7 +45,7 @@ func TestMetricsAreDocumented(t *testing.T) {
 		t.Errorf("docs/metrics.md (-metrics +document):\n%s", diff)
 	}
 
-	for _, value := range slices.Concat(outcomes, retryReasons, deniedReasons, breakerStates) {
+	for _, value := range slices.Concat(outcomes, retryReasons, deniedReasons, breakerStates, cutReasons, auditStages) {
 		if !strings.Contains(string(text), "`"+value+"`") {
 			t.Errorf("docs/metrics.md does not name `%s`", value)
 		}

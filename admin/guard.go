@@ -11,8 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// guard keeps browsers out that another site sent, and everything but reading.
-// A browser page can reach a loopback port; what it must not do is read the
+// guard keeps browsers out that another site sent. A browser page can reach a loopback port; what it must not do is read the
 // answer, be it through DNS rebinding (the Host is then the attacker's name) or
 // by a request that it labels as cross-site.
 func guard(configuredHost string, next http.Handler) http.Handler {
@@ -30,13 +29,22 @@ func guard(configuredHost string, next http.Handler) http.Handler {
 		case crossSite(r):
 			refuse(w, http.StatusForbidden, metav1.StatusReasonForbidden, "CrossSite",
 				"requests made by another site are refused")
-		case r.Method != http.MethodGet && r.Method != http.MethodHead:
-			h.Set("Allow", "GET, HEAD")
-			refuse(w, http.StatusMethodNotAllowed, metav1.StatusReasonMethodNotAllowed, "Method",
-				"only GET and HEAD are served here")
 		default:
 			next.ServeHTTP(w, r)
 		}
+	})
+}
+
+// readOnly keeps out everything but reading.
+func readOnly(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+			w.Header().Set("Allow", "GET, HEAD")
+			refuse(w, http.StatusMethodNotAllowed, metav1.StatusReasonMethodNotAllowed, "Method",
+				"only GET and HEAD are served here")
+			return
+		}
+		next.ServeHTTP(w, r)
 	})
 }
 
@@ -72,14 +80,22 @@ func crossSite(r *http.Request) bool {
 	return origin != "" && !strings.EqualFold(origin, "http://"+r.Host)
 }
 
-// refuse answers with a Kubernetes Status whose cause names what refused.
-func refuse(w http.ResponseWriter, code int, reason metav1.StatusReason, cause, message string) {
+// refuse answers with a Kubernetes Status whose cause names what refused. There
+// is one cause for each of the messages, by default the message.
+func refuse(w http.ResponseWriter, code int, reason metav1.StatusReason, cause, message string, messages ...string) {
+	if len(messages) == 0 {
+		messages = []string{message}
+	}
+	causes := make([]metav1.StatusCause, 0, len(messages))
+	for _, m := range messages {
+		causes = append(causes, metav1.StatusCause{Type: metav1.CauseType(cause), Message: m})
+	}
 	body, err := json.Marshal(metav1.Status{
 		TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"},
 		Status:   metav1.StatusFailure,
 		Message:  message,
 		Reason:   reason,
-		Details:  &metav1.StatusDetails{Causes: []metav1.StatusCause{{Type: metav1.CauseType(cause), Message: message}}},
+		Details:  &metav1.StatusDetails{Causes: causes},
 		Code:     int32(code),
 	})
 	if err != nil { // a struct of strings and numbers

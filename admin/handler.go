@@ -2,18 +2,39 @@ package admin
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"log"
 	"net/http"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"go.uber.org/zap"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // maxScrapes bounds how many /metrics answers are put together at once.
 const maxScrapes = 4
 
-// handler serves the endpoints, without the guard.
-func (s *Server) handler() http.Handler {
+// pages are what can be read on the address and on the control socket alike.
+type pages struct {
+	options  Options
+	errorLog *log.Logger
+	more     string // lines of the index
+}
+
+func newPages(o Options) (*pages, error) {
+	if o.Status == nil || o.Ready == nil || o.Registry == nil {
+		return nil, errors.New("admin server: Status, Ready and Registry are required")
+	}
+	errorLog, err := zap.NewStdLogAt(o.Log, zap.WarnLevel)
+	if err != nil {
+		return nil, fmt.Errorf("admin server: %w", err)
+	}
+	return &pages{options: o, errorLog: errorLog}, nil
+}
+
+// handler serves the pages, without the guard.
+func (s *pages) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/metrics", promhttp.HandlerFor(s.options.Registry, promhttp.HandlerOpts{
 		ErrorLog: s.errorLog, ErrorHandling: promhttp.ContinueOnError,
@@ -26,10 +47,10 @@ func (s *Server) handler() http.Handler {
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		refuse(w, http.StatusNotFound, metav1.StatusReasonNotFound, "Path", "there is no such page; / lists them")
 	})
-	return mux
+	return readOnly(mux)
 }
 
-func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
+func (s *pages) readyz(w http.ResponseWriter, _ *http.Request) {
 	if err := s.options.Ready(); err != nil {
 		text(w, http.StatusServiceUnavailable, "not ready: "+err.Error()+"\n")
 		return
@@ -37,7 +58,7 @@ func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
 	text(w, http.StatusOK, "ok\n")
 }
 
-func (s *Server) status(w http.ResponseWriter, _ *http.Request) {
+func (s *pages) status(w http.ResponseWriter, _ *http.Request) {
 	body, err := json.MarshalIndent(s.options.Status().tidy(), "", "  ")
 	if err != nil {
 		refuse(w, http.StatusInternalServerError, metav1.StatusReasonInternalError, "Encode", "encode status: "+err.Error())
@@ -47,14 +68,14 @@ func (s *Server) status(w http.ResponseWriter, _ *http.Request) {
 	_, _ = w.Write(append(body, '\n')) // the client may be gone
 }
 
-func (s *Server) index(w http.ResponseWriter, _ *http.Request) {
+func (s *pages) index(w http.ResponseWriter, _ *http.Request) {
 	text(w, http.StatusOK, "kuberelay "+s.options.Status().Version+`
 
 /readyz         200 when every cluster has a usable API server
 /healthz        200 while the process is alive
 /metrics        Prometheus metrics
-/api/v1/status  clusters, upstreams and listeners as JSON
-`)
+/api/v1/status  clusters, upstreams, listeners and clients as JSON
+`+s.more)
 }
 
 func text(w http.ResponseWriter, code int, body string) {

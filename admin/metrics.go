@@ -47,6 +47,7 @@ type Metrics struct {
 	denied            *prometheus.CounterVec
 	credentialRefresh *prometheus.CounterVec
 	credentialExpiry  *prometheus.GaugeVec
+	serve             serveMetrics
 
 	requestCache  *cache[requestKey, *RequestMetrics]
 	inFlightCache *cache[string, prometheus.Gauge]
@@ -90,6 +91,8 @@ func NewMetrics(b Build) *Metrics {
 	}
 	streams := gauge("streams", "Open watches, log follows and upgraded connections, by kind.", "kind")
 	info := gauge("build_info", "1, with the version of this binary in the labels.", "version", "revision", "goversion")
+	m.serve = newServeMetrics()
+	m.registry.MustRegister(m.serve.collectors()...)
 	m.registry.MustRegister(
 		m.requests, m.requestDuration, m.inFlight, streams,
 		m.upstreamRequests, m.upstreamDuration, m.upstreamState, m.breakerState,
@@ -123,40 +126,6 @@ func NewMetrics(b Build) *Metrics {
 
 // Registry is what /metrics serves.
 func (m *Metrics) Registry() *prometheus.Registry { return m.registry }
-
-// Reasons of [Metrics.Denied] that exist from the start.
-const (
-	DeniedHost      = "host"
-	DeniedPath      = "path"
-	DeniedMethod    = "method"
-	DeniedCrossSite = "cross_site" // a browser's request for a page of another site
-)
-
-var deniedReasons = []string{DeniedHost, DeniedPath, DeniedMethod, DeniedCrossSite}
-
-// Denied counts a request that kuberelay refused. The reason is one of the
-// constants or another word fixed in the code.
-func (m *Metrics) Denied(reason string) { m.deniedCache.get(reason).Inc() }
-
-// Reasons of [Metrics.Retry] that exist from the start, for each cluster.
-const (
-	RetryConnect      = "connect"       // no connection: refused, unreachable, timed out
-	RetryCertificate  = "certificate"   // the server's certificate does not verify
-	RetryUnprocessed  = "unprocessed"   // REFUSED_STREAM or GOAWAY: the server did not look at it
-	RetryStale        = "stale"         // a kept-alive connection was closed in the same moment
-	RetryNoResponse   = "no_response"   // sent, then the connection broke or the time was up
-	RetryShuttingDown = "shutting_down" // the server says it is stopping or not yet started
-	RetryInitializing = "initializing"  // its watch cache is still filling
-	RetryUnavailable  = "unavailable"   // 502, 503 or 504
-	RetryUnauthorized = "unauthorized"  // repeated with a refreshed credential
-)
-
-var retryReasons = []string{RetryConnect, RetryCertificate, RetryUnprocessed, RetryStale, RetryNoResponse,
-	RetryShuttingDown, RetryInitializing, RetryUnavailable, RetryUnauthorized}
-
-// Retry counts a further attempt for a request. The reason is one of the
-// constants or another word fixed in the code.
-func (m *Metrics) Retry(cluster, reason string) { m.retryCache.get(pair{cluster, reason}).Inc() }
 
 // RetryBudgetExhausted counts an attempt that was not made because the cluster's
 // retry budget was used up.

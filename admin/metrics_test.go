@@ -27,6 +27,7 @@ func filled() *Metrics {
 	m.CredentialRefresh("me", "success")
 	m.CredentialExpiry("me", time.Unix(1800000000, 0))
 	m.Denied(DeniedPath)
+	m.Reload(true, time.Unix(1700000000, 0))
 	return m
 }
 
@@ -54,22 +55,28 @@ func TestEveryMetricOfTheContractExists(t *testing.T) {
 		have[f.GetName()] = strings.Join(labels, ",")
 	}
 	for name, labels := range map[string]string{ // labels in alphabetical order
-		"kuberelay_requests_total":                      "client,cluster,code,group,listener,resource,verb",
-		"kuberelay_request_duration_seconds":            "cluster,listener,verb",
-		"kuberelay_requests_in_flight":                  "cluster",
-		"kuberelay_streams":                             "kind",
-		"kuberelay_upstream_requests_total":             "cluster,outcome,upstream",
-		"kuberelay_upstream_duration_seconds":           "cluster,upstream",
-		"kuberelay_upstream_state":                      "cluster,state,upstream",
-		"kuberelay_breaker_state":                       "cluster,state,upstream",
-		"kuberelay_retries_total":                       "cluster,reason",
-		"kuberelay_retry_budget_exhausted_total":        "cluster",
-		"kuberelay_credential_refresh_total":            "credential,result",
-		"kuberelay_credential_expiry_timestamp_seconds": "credential",
-		"kuberelay_denied_total":                        "reason",
-		"kuberelay_build_info":                          "goversion,revision,version",
-		"go_goroutines":                                 "",
-		"process_start_time_seconds":                    "",
+		"kuberelay_requests_total":                               "client,cluster,code,group,listener,resource,verb",
+		"kuberelay_request_duration_seconds":                     "cluster,listener,verb",
+		"kuberelay_requests_in_flight":                           "cluster",
+		"kuberelay_streams":                                      "kind",
+		"kuberelay_upstream_requests_total":                      "cluster,outcome,upstream",
+		"kuberelay_upstream_duration_seconds":                    "cluster,upstream",
+		"kuberelay_upstream_state":                               "cluster,state,upstream",
+		"kuberelay_breaker_state":                                "cluster,state,upstream",
+		"kuberelay_retries_total":                                "cluster,reason",
+		"kuberelay_retry_budget_exhausted_total":                 "cluster",
+		"kuberelay_credential_refresh_total":                     "credential,result",
+		"kuberelay_credential_expiry_timestamp_seconds":          "credential",
+		"kuberelay_denied_total":                                 "reason",
+		"kuberelay_config_last_reload_successful":                "",
+		"kuberelay_config_last_reload_success_timestamp_seconds": "",
+		"kuberelay_revoked_clients":                              "",
+		"kuberelay_streams_cut_total":                            "reason",
+		"kuberelay_audit_events_total":                           "stage",
+		"kuberelay_audit_errors_total":                           "",
+		"kuberelay_build_info":                                   "goversion,revision,version",
+		"go_goroutines":                                          "",
+		"process_start_time_seconds":                             "",
 	} {
 		if got, ok := have[name]; !ok || got != labels {
 			t.Errorf("%s has labels %q (exists: %v), want %q", name, got, ok, labels)
@@ -254,6 +261,10 @@ func TestZeroSeriesExistBeforeTheFirstEvent(t *testing.T) {
 		"retry budget exhausted": {m.budgetExhausted, 1},
 		"denied":                 {m.denied, len(deniedReasons)},
 		"in flight":              {m.inFlight, 1},
+		"streams cut":            {m.serve.cutVec, len(cutReasons)},
+		"audit events":           {m.serve.auditVec, len(auditStages)},
+		"audit errors":           {m.serve.auditErrors, 1},
+		"revoked clients":        {m.serve.revoked, 1},
 	} {
 		if got := testutil.CollectAndCount(c.vec); got != c.want {
 			t.Errorf("%s: %d series, want %d", name, got, c.want)
@@ -314,6 +325,8 @@ func TestTheHotPathAllocatesNothing(t *testing.T) {
 		m.InFlight("prod").Inc()
 		m.InFlight("prod").Dec()
 		m.Stream(StreamWatch).Inc()
+		m.Denied(DeniedForbidden)
+		m.AuditEvent(AuditResponseComplete)
 	}); n != 0 {
 		t.Errorf("%v allocations, want none", n)
 	}

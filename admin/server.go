@@ -61,10 +61,9 @@ type Options struct {
 
 // Server is the admin server. Make one with [New], then Start it once.
 type Server struct {
-	address  string
-	options  Options
-	errorLog *log.Logger
-	http     *http.Server
+	address string
+	options Options
+	http    *http.Server
 
 	mu       sync.Mutex
 	listener net.Listener  // guarded by mu; nil before Start
@@ -86,17 +85,20 @@ func New(cfg Config, o Options) (*Server, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("%s: %w", o.Source, err)
 	}
-	if o.Status == nil || o.Ready == nil || o.Registry == nil {
-		return nil, errors.New("admin server: Status, Ready and Registry are required")
-	}
-	errorLog, err := zap.NewStdLogAt(o.Log, zap.WarnLevel)
+	p, err := newPages(o)
 	if err != nil {
-		return nil, fmt.Errorf("admin server: %w", err)
+		return nil, err
 	}
 	host, _, _ := net.SplitHostPort(cfg.Address) // validated above
-	s := &Server{address: cfg.Address, options: o, errorLog: errorLog, done: make(chan struct{})}
-	s.http = &http.Server{
-		Handler:           guard(host, s.handler()),
+	return &Server{
+		address: cfg.Address, options: o, done: make(chan struct{}),
+		http: newHTTP(guard(host, p.handler()), p.errorLog),
+	}, nil
+}
+
+func newHTTP(h http.Handler, errorLog *log.Logger) *http.Server {
+	return &http.Server{
+		Handler:           h,
 		ReadHeaderTimeout: readHeaderTimeout,
 		ReadTimeout:       readTimeout,
 		WriteTimeout:      writeTimeout,
@@ -104,7 +106,6 @@ func New(cfg Config, o Options) (*Server, error) {
 		MaxHeaderBytes:    maxHeaderBytes,
 		ErrorLog:          errorLog,
 	}
-	return s, nil
 }
 
 // Start binds the address and begins to serve. Its error names the option and

@@ -213,7 +213,9 @@ func TestStatusDocument(t *testing.T) {
     "watches": 2,
     "logs": 0,
     "upgrades": 0
-  }
+  },
+  "clients": [],
+  "credentials": []
 }
 `
 	if diff := cmp.Diff(want, bodyOf(t, ask(s, "GET", "/api/v1/status"))); diff != "" {

@@ -16,6 +16,12 @@ type Status struct {
 	Clusters      []ClusterStatus  `json:"clusters"`
 	Listeners     []ListenerStatus `json:"listeners"`
 	InFlight      InFlightStatus   `json:"inFlight"`
+
+	// Of kuberelay serve.
+	Config       *ConfigStatus      `json:"config,omitempty"`       // absent without a configuration file
+	Clients      []ClientStatus     `json:"clients"`                // at most 1000, those with usage first
+	ClientsTotal int                `json:"clientsTotal,omitempty"` // configured, listed or not
+	Credentials  []CredentialStatus `json:"credentials"`
 }
 
 // ClusterStatus is one cluster with its upstreams.
@@ -57,6 +63,9 @@ type ListenerStatus struct {
 	Address string `json:"address"` // as bound: with the port in use
 	Mode    string `json:"mode"`    // single or shared
 	Cluster string `json:"cluster"` // served at /
+
+	Identify []string `json:"identify,omitempty"` // what a shared listener goes by: uid, bearer, certificate, oidc
+	TLS      bool     `json:"tls"`
 }
 
 // InFlightStatus counts what is going on in all clusters together.
@@ -82,7 +91,7 @@ func (s Status) tidy() Status {
 		}
 		s.Clusters[i].Upstreams = upstreams
 	}
-	return s
+	return s.tidyServe()
 }
 
 func withoutUser(raw string) string {

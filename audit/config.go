@@ -1,5 +1,12 @@
 package audit
 
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
 // Levels of [Config].
 const (
 	// LevelNone records nothing.
@@ -22,7 +29,8 @@ const (
 type Config struct {
 	// File is the path of the log, which is appended to and made with mode
 	// 0600. After a rotation by rename, SIGHUP or kuberelay reload opens it
-	// anew.
+	// anew. Its directory has to exist. A file that group or others may write,
+	// or that is not a regular file, is refused.
 	File string `yaml:"file"`
 	// Level is Metadata or None. Default Metadata.
 	Level string `yaml:"level"`
@@ -32,3 +40,42 @@ type Config struct {
 
 // DefaultConfig returns the audit log's defaults: off, since there is no file.
 func DefaultConfig() Config { return Config{Level: LevelMetadata, OnFailure: OnFailureBlock} }
+
+// Validate reports, joined, the fields that cannot be meant. Empty fields are
+// valid. The file is looked at by [Open] alone.
+func (c Config) Validate() error {
+	var file error
+	if c.File == "-" {
+		file = errors.New(`"-": want the path of a regular file; standard output cannot be rotated or checked`)
+	}
+	return errors.Join(
+		prefix("file", file),
+		prefix("level", oneOf(c.Level, LevelMetadata, LevelNone)),
+		prefix("onFailure", oneOf(c.OnFailure, OnFailureBlock, OnFailureIgnore)),
+	)
+}
+
+func (c Config) withDefaults() Config {
+	d := DefaultConfig()
+	if c.Level == "" {
+		c.Level = d.Level
+	}
+	if c.OnFailure == "" {
+		c.OnFailure = d.OnFailure
+	}
+	return c
+}
+
+func prefix(field string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", field, err)
+}
+
+func oneOf(value string, allowed ...string) error {
+	if value == "" || slices.Contains(allowed, value) {
+		return nil
+	}
+	return fmt.Errorf("%q: want %s", value, strings.Join(allowed, ", "))
+}

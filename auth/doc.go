@@ -1,6 +1,6 @@
-// Package auth answers as whom the cluster is called: it owns a kubeconfig's
-// user, keeps that user's credential fresh, and rebuilds a request's headers
-// around it.
+// Package auth answers as whom the cluster is called: it keeps a
+// kubeconfig's user and the credentials of the configuration fresh, and rebuilds
+// a request's headers around them.
 //
 // A [Kubeconfig] is one user of one kubeconfig, live: its files are re-read
 // when they change, its exec plugin is run when a credential is first needed
@@ -9,6 +9,11 @@
 // impersonation) is a [Lease]. Both are immutable snapshots, read on the hot
 // path with one atomic load. [Rebuild] turns a client's headers and a lease
 // into the headers that go upstream.
+//
+// A [Credential] is a daemon's: a token file, a client certificate, an exec
+// plugin, the user of a kubeconfig, or a service account's token. The same
+// machinery keeps it fresh under stricter rules; it has no Endpoint and is used
+// at whichever cluster a grant names.
 //
 // Kubeconfig loading, the exec plugins' protocol, TLS options and the legacy
 // auth providers are client-go's. The header injection is not: client-go's

@@ -25,6 +25,8 @@ const (
 	// ask a person something.
 	execTimeout        = 60 * time.Second
 	interactiveTimeout = 5 * time.Minute
+	// daemonExecTimeout bounds one run in a daemon, where many wait.
+	daemonExecTimeout = 20 * time.Second
 	// execWaitDelay is how long the output of a plugin that has ended may stay
 	// open: a daemon it left behind may hold it for ever.
 	execWaitDelay = 2 * time.Second
@@ -43,6 +45,9 @@ type execPlugin struct {
 	group  schema.GroupVersion
 	info   map[bool]string // KUBERNETES_EXEC_INFO by whether it is interactive
 	tty    terminal
+	// environment is what the plugin gets beside the variables that are
+	// configured; nil: all of our own.
+	environment func() []string
 }
 
 // terminal is what a plugin may see of the process's own: a seam for tests.
@@ -58,9 +63,23 @@ func processTerminal() terminal {
 	}
 }
 
-// execSource checks the plugin's settings, in client-go's words, and runs
-// nothing.
+// execSource is the plugin of a person's own process.
 func execSource(c *rest.Config) (*source, error) {
+	p, err := newExecPlugin(c)
+	if err != nil {
+		return nil, err
+	}
+	p.tty = processTerminal()
+	timeout := execTimeout
+	if interactive, err := p.interactive(); err == nil && interactive {
+		timeout = interactiveTimeout
+	}
+	return p.source(timeout), nil
+}
+
+// newExecPlugin checks the plugin's settings, in client-go's words, and runs
+// nothing. It has no terminal.
+func newExecPlugin(c *rest.Config) (*execPlugin, error) {
 	config := c.ExecProvider
 	group, err := execGroup(config.APIVersion)
 	if err != nil {
@@ -77,15 +96,15 @@ func execSource(c *rest.Config) (*source, error) {
 	default:
 		return nil, fmt.Errorf("exec plugin %s: unknown interactiveMode: %q", config.Command, config.InteractiveMode)
 	}
-	p := &execPlugin{config: config, group: group, tty: processTerminal()}
+	p := &execPlugin{config: config, group: group}
 	if p.info, err = execInfo(c, group); err != nil {
 		return nil, fmt.Errorf("exec plugin %s: %w", config.Command, err)
 	}
-	timeout := execTimeout
-	if interactive, err := p.interactive(); err == nil && interactive {
-		timeout = interactiveTimeout
-	}
-	return &source{kind: "exec plugin " + config.Command, identity: p.identity(), fetch: p.fetch, timeout: timeout}, nil
+	return p, nil
+}
+
+func (p *execPlugin) source(timeout time.Duration) *source {
+	return &source{kind: "exec plugin " + p.config.Command, identity: p.identity(), fetch: p.fetch, timeout: timeout}
 }
 
 // identity covers all that decides what the plugin answers, so that a
@@ -142,6 +161,9 @@ func (p *execPlugin) run(ctx context.Context, interactive bool) ([]byte, error) 
 	stdout := &boundedBuffer{limit: maxExecOutput}
 	cmd := exec.CommandContext(ctx, filepath.Clean(p.config.Command), p.config.Args...)
 	cmd.Env = os.Environ()
+	if p.environment != nil {
+		cmd.Env = p.environment()
+	}
 	for _, e := range p.config.Env {
 		cmd.Env = append(cmd.Env, e.Name+"="+e.Value)
 	}
@@ -206,11 +228,14 @@ func (b *boundedBuffer) Write(p []byte) (int, error) {
 	return b.buf.Write(p)
 }
 
+// errKeyPair is of files of which one is being replaced, and of wrong ones.
+var errKeyPair = errors.New("certificate and key are no valid pair")
+
 // keyPair parses a PEM certificate and key, in an error that quotes neither.
 func keyPair(certPEM, keyPEM []byte) (*tls.Certificate, error) {
 	pair, err := tls.X509KeyPair(certPEM, keyPEM)
 	if err != nil {
-		return nil, errors.New("certificate and key are no valid pair: " + err.Error())
+		return nil, fmt.Errorf("%w: %s", errKeyPair, err.Error())
 	}
 	return &pair, nil
 }

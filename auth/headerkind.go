@@ -18,6 +18,7 @@ const (
 	headerUpgrade
 	headerUserAgent
 	headerForwardedFor
+	headerWebSocketProtocol // of classifyShared alone
 )
 
 func (k headerKind) impersonates() bool {

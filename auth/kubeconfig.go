@@ -1,11 +1,8 @@
 package auth
 
 import (
-	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -41,32 +38,14 @@ type KubeconfigOptions struct {
 // Kubeconfig is the user and the cluster of one kubeconfig, live. Its methods
 // may be called from any goroutine.
 type Kubeconfig struct {
-	opts KubeconfigOptions
-	log  *zap.Logger
+	*keeper
 
-	// What requests read.
-	lease    atomic.Pointer[Lease]
-	endpoint atomic.Pointer[Endpoint]
+	endpoint atomic.Pointer[Endpoint] // what connections are made of
 
-	ctx    context.Context // ends with Close
-	cancel context.CancelFunc
-	calls  sync.WaitGroup // goroutines that fetch
-
-	reloading sync.Mutex // held while files are read; before publishing
-	seen      fileState  // guarded by reloading: the files of the last good load
-	trouble   string     // guarded by reloading: why they cannot be read now
-
-	publishing sync.Mutex // held while a change is made known; before mu
-
-	mu          sync.Mutex // guards what follows
-	loaded      *loaded
-	connection  identity // of the published endpoint
-	generations struct{ lease, endpoint uint64 }
-	listeners   []func(*Endpoint)
-	refusal     *call     // a refresh forced by a refused lease, under way
-	nextRefusal time.Time // none before
-	expiry      time.Time // as OnExpiry was told
-	closed      bool
+	// Guarded by keeper.mu.
+	connection identity // of the published endpoint
+	endpoints  uint64   // its generation
+	listeners  []func(*Endpoint)
 }
 
 // OpenKubeconfig loads the kubeconfig and checks it and the files it names. It
@@ -91,43 +70,23 @@ func OpenKubeconfig(o KubeconfigOptions) (*Kubeconfig, error) {
 	if o.OnExpiry == nil {
 		o.OnExpiry = func(string, time.Time) {}
 	}
-	k := &Kubeconfig{opts: o, log: o.Log.With(zap.String("credential", o.Name))}
-	k.ctx, k.cancel = context.WithCancel(context.Background())
-	before := look(o.Files())
-	l, err := loadKubeconfig(&k.opts)
+	k := &Kubeconfig{}
+	var err error
+	k.keeper, err = newKeeper(keeperOptions{
+		name:      o.Name,
+		subject:   "kubeconfig",
+		load:      func() (*loaded, error) { return loadKubeconfig(&o) },
+		files:     o.Files,
+		log:       o.Log.With(zap.String("credential", o.Name)),
+		onRefresh: o.OnRefresh,
+		onExpiry:  o.OnExpiry,
+		rules:     keeperRules{maxBackoff: maxBackoff},
+		connect:   k.connect,
+	})
 	if err != nil {
-		k.cancel()
 		return nil, err
 	}
-	k.adopt(l, before)
 	return k, nil
-}
-
-// Run re-reads the files when they change, until ctx ends, and then closes k.
-// It returns nil. Without it a credential is still fetched and renewed, but
-// files are re-read only when an upstream refused what they gave.
-func (k *Kubeconfig) Run(ctx context.Context) error {
-	defer k.Close()
-	ticker := time.NewTicker(pollInterval)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ticker.C:
-			k.reload(ctx, false)
-		case <-ctx.Done():
-			return nil
-		}
-	}
-}
-
-// Close stops a plugin that is running and waits for its end. A lease that is
-// still valid is handed out after it, a new one is not fetched.
-func (k *Kubeconfig) Close() {
-	k.mu.Lock()
-	k.closed = true
-	k.mu.Unlock()
-	k.cancel()
-	k.calls.Wait()
 }
 
 // Endpoint returns what connections are to be made of now.
@@ -143,86 +102,25 @@ func (k *Kubeconfig) OnChange(f func(*Endpoint)) {
 	k.listeners = append(k.listeners, f)
 }
 
-// publish applies change, with mu held, and makes known what follows from it:
-// the endpoint and the lease, the lease second, so that who sees the new lease
-// finds the new endpoint; then the listeners are called.
-func (k *Kubeconfig) publish(change func()) {
-	k.publishing.Lock()
-	defer k.publishing.Unlock()
-
-	k.mu.Lock()
-	change()
-	endpoint, listeners := k.nextEndpoint()
-	lease, expiry := k.nextLease()
-	expiryChanged := !expiry.Equal(k.expiry)
-	k.expiry = expiry
-	if endpoint != nil {
-		k.endpoint.Store(endpoint)
+// connect publishes the endpoint that l makes, unless it is the present one,
+// and returns its generation and a function that calls the listeners. The
+// keeper's mu is held.
+func (k *Kubeconfig) connect(l *loaded) (uint64, func()) {
+	var plugin *tls.Certificate // that an exec plugin returned
+	if c := l.source.credential; c != nil {
+		plugin = c.certificate
 	}
-	k.lease.Store(lease)
-	k.mu.Unlock()
-
-	if endpoint != nil {
+	connection := identify(string(l.connection[:]), certificateDER(plugin))
+	if k.endpoints > 0 && connection == k.connection {
+		return k.endpoints, func() {}
+	}
+	k.connection = connection
+	k.endpoints++
+	endpoint, listeners := l.endpoint.with(k.endpoints, plugin), k.listeners
+	k.endpoint.Store(endpoint)
+	return k.endpoints, func() {
 		for _, f := range listeners {
 			f(endpoint)
 		}
 	}
-	if expiryChanged {
-		k.opts.OnExpiry(k.opts.Name, expiry)
-	}
-}
-
-// nextEndpoint returns the endpoint to be published, nil when it is the same.
-// mu is held.
-func (k *Kubeconfig) nextEndpoint() (*Endpoint, []func(*Endpoint)) {
-	plugin := k.pluginCertificate()
-	connection := identify(string(k.loaded.connection[:]), certificateDER(plugin))
-	if k.generations.endpoint > 0 && connection == k.connection {
-		return nil, nil
-	}
-	k.connection = connection
-	k.generations.endpoint++
-	return k.loaded.endpoint.with(k.generations.endpoint, plugin), k.listeners
-}
-
-// pluginCertificate is the client certificate that an exec plugin returned.
-// mu is held.
-func (k *Kubeconfig) pluginCertificate() *tls.Certificate {
-	if c := k.loaded.source.credential; c != nil {
-		return c.certificate
-	}
-	return nil
-}
-
-// nextLease returns the lease to be published, nil when it must be fetched
-// first, and when it expires. mu is held.
-func (k *Kubeconfig) nextLease() (*Lease, time.Time) {
-	c := k.loaded.source.credential
-	if c == nil {
-		return nil, time.Time{}
-	}
-	certificate := k.loaded.certificate
-	if certificate == nil {
-		certificate = c.certificate
-	}
-	k.generations.lease++
-	headers := &leaseHeaders{plainHTTP: c.plainHTTP, impersonation: k.loaded.impersonation}
-	if !c.authorization.IsEmpty() {
-		headers.authorization = []string{c.authorization.Reveal()}
-	}
-	l := &Lease{
-		headers:            func() *leaseHeaders { return headers },
-		identity:           identify(c.authorization.Reveal(), certificateDER(certificate)),
-		generation:         k.generations.lease,
-		endpointGeneration: k.generations.endpoint,
-		validity:           c.validity,
-		certificate:        certificate,
-		tlsIdentity:        identifyTLS(certificate),
-	}
-	return l, earliest(c.validity.expiry, certificateExpiry(certificate))
-}
-
-// fault adds the credential's name to err.
-func (k *Kubeconfig) fault(s *source, err error) error {
-	return fmt.Errorf("credential %q: %s: %w", k.opts.Name, s.kind, err)
 }

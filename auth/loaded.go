@@ -2,6 +2,7 @@ package auth
 
 import (
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -53,7 +54,7 @@ func loadKubeconfig(o *KubeconfigOptions) (*loaded, error) {
 	if err != nil {
 		return nil, err
 	}
-	if l.source, err = newSource(c, server, l.certificate); err != nil {
+	if l.source, err = newSource(c, server, l.certificate, execSource); err != nil {
 		return nil, err
 	}
 	if l.impersonation, err = newImpersonation(c.Impersonate); err != nil {
@@ -86,6 +87,9 @@ func clientCertificate(c *rest.Config) (*tls.Certificate, error) {
 	return pair, nil
 }
 
+// errEmptyFile is of a file that is being written.
+var errEmptyFile = errors.New("the file is empty")
+
 // inline returns data, or what is in file. An empty file is an error: it is
 // being written, and an empty CA would otherwise mean the system's.
 func inline(what string, data []byte, file string) ([]byte, error) {
@@ -97,7 +101,7 @@ func inline(what string, data []byte, file string) ([]byte, error) {
 		return nil, fmt.Errorf("%s: %w", what, err)
 	}
 	if len(data) == 0 {
-		return nil, fmt.Errorf("%s %s is empty", what, file)
+		return nil, fmt.Errorf("%s %s: %w", what, file, errEmptyFile)
 	}
 	return data, nil
 }

@@ -3,6 +3,7 @@ package auth
 import (
 	"bufio"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"strings"
@@ -17,6 +18,7 @@ const (
 	pluginOutEnv   = "KUBERELAY_TEST_PLUGIN_OUT"   // a file to print
 	pluginRunsEnv  = "KUBERELAY_TEST_PLUGIN_RUNS"  // a file that gets KUBERNETES_EXEC_INFO of each run
 	pluginLockEnv  = "KUBERELAY_TEST_PLUGIN_LOCK"  // a file that a child locks while it lives
+	pluginSeenEnv  = "KUBERELAY_TEST_PLUGIN_SEEN"  // a file that gets what the plugin was given
 	pluginReadyEnv = "KUBERELAY_TEST_PLUGIN_READY" // a FIFO that is written when the child has it
 )
 
@@ -48,6 +50,13 @@ func pluginMain(mode string) int {
 		check(err)
 	}
 	switch mode {
+	case "look": // at what it was given
+		stdin, err := io.ReadAll(os.Stdin)
+		check(err)
+		seen := append(os.Environ(), fmt.Sprintf("stdin=%d bytes", len(stdin)))
+		check(os.WriteFile(os.Getenv(pluginSeenEnv), []byte(strings.Join(seen, "\n")), 0o600))
+		fmt.Fprintln(os.Stderr, "token:", canary)
+		fallthrough
 	case "print":
 		out, err := os.ReadFile(os.Getenv(pluginOutEnv))
 		check(err)

@@ -11,9 +11,10 @@ import (
 
 const (
 	// firstBackoff and maxBackoff space the runs of a plugin that fails: 1 s,
-	// 2 s, 4 s, 8 s, and 10 s from then on.
-	firstBackoff = time.Second
-	maxBackoff   = 10 * time.Second
+	// 2 s, 4 s, 8 s, and 10 s from then on. A daemon goes on to a minute.
+	firstBackoff  = time.Second
+	maxBackoff    = 10 * time.Second
+	daemonBackoff = time.Minute
 	// refusalInterval is the least time between two refreshes forced by an
 	// upstream's 401, so that a refused credential does not become a fork bomb.
 	refusalInterval = 5 * time.Second
@@ -48,7 +49,7 @@ func (c *call) wait(ctx context.Context) error {
 // when it has run out, or none was fetched yet, Lease fetches one: any number
 // of callers wait for one run of the plugin, each as long as its own ctx. After
 // a failure it fails at once until the next run is due.
-func (k *Kubeconfig) Lease(ctx context.Context) (*Lease, error) {
+func (k *keeper) Lease(ctx context.Context) (*Lease, error) {
 	l := k.lease.Load()
 	if l == nil {
 		return k.acquire(ctx)
@@ -68,14 +69,14 @@ func (k *Kubeconfig) Lease(ctx context.Context) (*Lease, error) {
 }
 
 // renew starts a fetch, unless there is one or it is too early after a failure.
-func (k *Kubeconfig) renew() {
+func (k *keeper) renew() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	_, _ = k.begin(k.loaded.source) // An error was logged when it happened.
 }
 
 // acquire waits for a credential that can be used.
-func (k *Kubeconfig) acquire(ctx context.Context) (*Lease, error) {
+func (k *keeper) acquire(ctx context.Context) (*Lease, error) {
 	for {
 		k.mu.Lock()
 		if l := k.lease.Load(); l != nil && l.validity.usable(time.Now()) {
@@ -99,19 +100,21 @@ func (k *Kubeconfig) acquire(ctx context.Context) (*Lease, error) {
 }
 
 // replaced reports whether s is no longer the source.
-func (k *Kubeconfig) replaced(s *source) bool {
+func (k *keeper) replaced(s *source) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.loaded.source != s
 }
 
 // begin joins or starts the fetch of s. mu is held.
-func (k *Kubeconfig) begin(s *source) (*call, error) {
+func (k *keeper) begin(s *source) (*call, error) {
 	switch now := time.Now(); {
 	case s.call != nil:
 		return s.call, nil
-	case s.fetch == nil:
+	case !k.vanished.IsZero() && (s.fetch == nil || !now.Before(k.vanished.Add(tokenFileGrace))):
 		return nil, errors.New("it cannot be read, and the last value has run out")
+	case s.fetch == nil:
+		return nil, fmt.Errorf("it expired at %s: replace it", k.expiry.UTC().Format(time.RFC3339))
 	case now.Before(s.retryAt):
 		return nil, fmt.Errorf("%w (tried again in %s)", s.err, s.retryAt.Sub(now).Round(100*time.Millisecond))
 	case k.closed:
@@ -124,7 +127,7 @@ func (k *Kubeconfig) begin(s *source) (*call, error) {
 }
 
 // fetch asks s for a credential and publishes it.
-func (k *Kubeconfig) fetch(s *source, c *call) {
+func (k *keeper) fetch(s *source, c *call) {
 	defer close(c.done)
 	started := time.Now()
 	ctx, cancel := context.WithTimeoutCause(k.ctx, s.timeout, fmt.Errorf("no answer within %s", s.timeout))
@@ -135,6 +138,7 @@ func (k *Kubeconfig) fetch(s *source, c *call) {
 		k.failed(s, c, err, took)
 		return
 	}
+	fetched = fetched.withheld(time.Now(), k.rules.leeway)
 	k.publish(func() {
 		s.call, s.credential = nil, fetched
 		if s.failures > 0 {
@@ -142,20 +146,20 @@ func (k *Kubeconfig) fetch(s *source, c *call) {
 		}
 		s.forgive()
 	})
-	k.opts.OnRefresh(k.opts.Name, "ok")
+	k.onRefresh(k.name, "ok")
 	k.log.Debug("credential fetched", zap.String("source", s.kind), zap.Duration("took", took), zap.Time("expires", fetched.validity.expiry))
 }
 
-func (k *Kubeconfig) failed(s *source, c *call, err error, took time.Duration) {
+func (k *keeper) failed(s *source, c *call, err error, took time.Duration) {
 	c.err = err
 	k.mu.Lock()
 	s.call, s.err = nil, err
 	s.failures++
-	backoff := min(firstBackoff<<min(s.failures-1, 10), maxBackoff)
+	backoff := min(firstBackoff<<min(s.failures-1, 10), k.rules.maxBackoff)
 	s.retryAt = time.Now().Add(backoff)
 	first := s.failures == 1
 	k.mu.Unlock()
-	k.opts.OnRefresh(k.opts.Name, "error")
+	k.onRefresh(k.name, "error")
 	if first && k.ctx.Err() == nil { // of a row: the others say the same
 		k.log.Warn("credential cannot be had", zap.String("source", s.kind), zap.Duration("took", took), zap.Error(err))
 	}
@@ -166,18 +170,13 @@ func (s *source) forgive() {
 	s.failures, s.retryAt, s.err = 0, time.Time{}, nil
 }
 
-// lapsing reports whether the credential's file could not be read.
-func (s *source) lapsing() bool {
-	return s.fetch == nil && s.credential != nil && !s.credential.validity.until.IsZero()
-}
-
 // Refused is told that an upstream answered 401 to a request made with l's
 // credential. It returns a lease with another one: at once when there is one
 // already, else after one refresh for all callers (the plugin is run, or the
 // kubeconfig and the token file are re-read), at most every 5 s. Each caller
 // waits as long as its own ctx. When nothing newer can be had the error is
 // [ErrNoNewerCredential] or says why, and l remains in use.
-func (k *Kubeconfig) Refused(ctx context.Context, l *Lease) (*Lease, error) {
+func (k *keeper) Refused(ctx context.Context, l *Lease) (*Lease, error) {
 	if newer := k.newerThan(l); newer != nil {
 		return newer, nil
 	}
@@ -199,7 +198,7 @@ func (k *Kubeconfig) Refused(ctx context.Context, l *Lease) (*Lease, error) {
 
 // newerThan returns the present lease if it can be used and has another
 // credential than l.
-func (k *Kubeconfig) newerThan(l *Lease) *Lease {
+func (k *keeper) newerThan(l *Lease) *Lease {
 	if now := k.lease.Load(); now != nil && !now.same(l) && now.validity.usable(time.Now()) {
 		return now
 	}
@@ -207,7 +206,7 @@ func (k *Kubeconfig) newerThan(l *Lease) *Lease {
 }
 
 // beginRefusal joins or starts a forced refresh. mu is held.
-func (k *Kubeconfig) beginRefusal(l *Lease) (*call, error) {
+func (k *keeper) beginRefusal(l *Lease) (*call, error) {
 	switch now := time.Now(); {
 	case k.refusal != nil:
 		return k.refusal, nil
@@ -232,7 +231,7 @@ func (k *Kubeconfig) beginRefusal(l *Lease) (*call, error) {
 
 // refresh looks for a credential other than l's: in the files, then from the
 // plugin.
-func (k *Kubeconfig) refresh(l *Lease) error {
+func (k *keeper) refresh(l *Lease) error {
 	k.reload(k.ctx, true)
 	if k.newerThan(l) != nil {
 		return nil

@@ -11,14 +11,14 @@ import (
 	"go.uber.org/zap"
 )
 
-// reload reads the kubeconfig and its files again if they look different, or
+// reload reads the files again if they look different, or
 // in any case when forced. What cannot be read as a whole changes nothing: the
 // old state stays, with one warning.
-func (k *Kubeconfig) reload(ctx context.Context, forced bool) {
+func (k *keeper) reload(ctx context.Context, forced bool) {
 	k.reloading.Lock()
 	defer k.reloading.Unlock()
 
-	main := k.opts.Files()
+	main := k.files()
 	now := lookQuietly(ctx, k.watched(main))
 	if !forced && k.trouble == "" && k.seen.unchanged(&now) {
 		return
@@ -30,13 +30,13 @@ func (k *Kubeconfig) reload(ctx context.Context, forced bool) {
 	}
 	if k.trouble != "" {
 		k.trouble = ""
-		k.log.Info("kubeconfig can be read again")
+		k.log.Info(k.subject + " can be read again")
 	}
 	k.adopt(l, now)
 }
 
 // watched lists the kubeconfig's files and those that they named last.
-func (k *Kubeconfig) watched(main []string) []string {
+func (k *keeper) watched(main []string) []string {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return slices.Concat(main, k.loaded.files)
@@ -44,7 +44,7 @@ func (k *Kubeconfig) watched(main []string) []string {
 
 // read loads, unless a kubeconfig file has vanished or is empty: then clientcmd
 // would not fail but fall back to http://localhost:8080.
-func (k *Kubeconfig) read(main []string, now *fileState) (*loaded, error) {
+func (k *keeper) read(main []string, now *fileState) (*loaded, error) {
 	kubeconfigs := fileState{files: make(map[string]fs.FileInfo, len(main))}
 	for _, path := range main {
 		kubeconfigs.files[path] = now.files[path]
@@ -52,12 +52,12 @@ func (k *Kubeconfig) read(main []string, now *fileState) (*loaded, error) {
 	if path, found := k.seen.emptied(&kubeconfigs); found {
 		return nil, &fs.PathError{Op: "read", Path: path, Err: errors.New("the file vanished or is empty")}
 	}
-	return loadKubeconfig(&k.opts)
+	return k.load()
 }
 
 // adopt makes l the present state. seen is how the files looked before it was
 // read.
-func (k *Kubeconfig) adopt(l *loaded, seen fileState) {
+func (k *keeper) adopt(l *loaded, seen fileState) {
 	for path, info := range look(l.files).files {
 		if _, known := seen.files[path]; !known {
 			seen.files[path] = info // named for the first time
@@ -66,60 +66,79 @@ func (k *Kubeconfig) adopt(l *loaded, seen fileState) {
 	k.seen = seen
 
 	k.mu.Lock()
-	old := k.loaded
+	old, vanished := k.loaded, k.vanished
 	k.mu.Unlock()
 	switch {
 	case old == nil:
 	case old.source.identity != l.source.identity || old.source.kind != l.source.kind:
-		k.log.Info("kubeconfig changed: credential", zap.String("source", l.source.kind))
+		k.log.Info(k.subject+" changed: credential", zap.String("source", l.source.kind))
 		if l.source.fetch == nil {
-			k.opts.OnRefresh(k.opts.Name, "ok")
+			k.onRefresh(k.name, "ok")
 		}
-	case old.connection == l.connection && old.who == l.who && !old.source.lapsing():
+	case old.connection == l.connection && old.who == l.who && vanished.IsZero():
 		k.mu.Lock()
 		old.source.forgive()
 		old.files = l.files
 		k.mu.Unlock()
 		return
 	}
-	if old != nil && old.connection != l.connection {
-		k.log.Info("kubeconfig changed: connection", zap.String("server", l.endpoint.URL.String()))
+	if old != nil && old.connection != l.connection && l.endpoint != nil {
+		k.log.Info(k.subject+" changed: connection", zap.String("server", l.endpoint.URL.String()))
 	}
 	if old != nil && old.who != l.who {
-		k.log.Info("kubeconfig changed: impersonation")
+		k.log.Info(k.subject + " changed: impersonation")
 	}
 	k.publish(func() {
 		if old != nil && l.source.fetch != nil && old.source.identity == l.source.identity {
 			old.source.forgive()
 			l.source = old.source // with what it has fetched
 		}
-		k.loaded = l
+		k.loaded, k.vanished = l, time.Time{}
 	})
 }
 
-// keep leaves the present state in place although err, and limits a token whose
-// file is gone.
-func (k *Kubeconfig) keep(err error) {
+// keep leaves the present state in place although err, and limits a credential
+// whose file is gone.
+func (k *keeper) keep(err error) {
 	if reason := reloadTrouble(err); reason != k.trouble {
 		k.trouble = reason
-		k.log.Warn("kubeconfig cannot be read again, the last one stays in use", zap.String("reason", reason))
-		k.opts.OnRefresh(k.opts.Name, "error")
+		k.log.Warn(k.subject+" cannot be read again, the last one stays in use", zap.String("reason", reason))
+		k.onRefresh(k.name, "error")
 	}
 	k.mu.Lock()
-	s := k.loaded.source
+	s, vanished := k.loaded.source, k.vanished
 	k.mu.Unlock()
-	if s.tokenFile == "" {
+	gone := k.rules.failClosed && isVanished(err)
+	var token *credential
+	if s.tokenFile != "" {
+		// The kubeconfig may be what is broken, and the token may rotate meanwhile.
+		if token, err = readToken(s.tokenFile); err != nil {
+			gone = true
+		} else if token.authorization.Equal(s.credential.authorization) {
+			token = nil
+		}
+	}
+	if token == nil && gone == !vanished.IsZero() {
 		return
 	}
-	// The kubeconfig may be what is broken, and the token may rotate meanwhile.
-	next, err := readToken(s.tokenFile)
-	if err != nil {
-		next = s.credential.lapse(time.Now())
-	}
-	if next.authorization.Equal(s.credential.authorization) && next.validity == s.credential.validity {
-		return
-	}
-	k.publish(func() { s.credential = next })
+	k.publish(func() {
+		if token != nil {
+			s.credential = token
+		}
+		switch {
+		case !gone:
+			k.vanished = time.Time{}
+		case vanished.IsZero():
+			k.vanished = time.Now().Round(0)
+		}
+	})
+}
+
+// isVanished reports whether err is of a file that is not there, not readable
+// or empty, rather than of one that is wrong.
+func isVanished(err error) bool {
+	path := (*fs.PathError)(nil)
+	return errors.As(err, &path) || errors.Is(err, errEmptyFile) || errors.Is(err, errEmptyToken)
 }
 
 // reloadTrouble says what is wrong in words that quote nothing of a file: YAML
@@ -134,6 +153,11 @@ func reloadTrouble(err error) string {
 	for _, known := range []error{errEmptyToken, errInvalidToken} {
 		if errors.Is(err, known) {
 			return fmt.Sprintf("the token is not usable: %v", known)
+		}
+	}
+	for _, known := range []error{errEmptyFile, errKeyPair} {
+		if errors.Is(err, known) {
+			return known.Error()
 		}
 	}
 	return "it is not valid: check it with kubectl config view"

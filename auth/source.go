@@ -24,7 +24,7 @@ type source struct {
 	// tokenFile is the path of a fixed source that is read from a file.
 	tokenFile string
 
-	// Guarded by Kubeconfig.mu.
+	// Guarded by keeper.mu.
 	credential *credential // nil: not fetched yet
 	call       *call       // a fetch under way
 	failures   int         // in a row
@@ -40,11 +40,15 @@ type credential struct {
 	validity      validity
 }
 
+// noCredential is the kind of an anonymous user's source.
+const noCredential = "no credential"
+
 // newSource picks the credential of c as client-go does: token file, token and
 // basic auth before a client certificate, that before an exec plugin; an auth
 // provider works beside a certificate; user info of the URL is the last. For an
-// http:// server no plugin is run: its credential would not be sent.
-func newSource(c *rest.Config, server *url.URL, certificate *tls.Certificate) (*source, error) {
+// http:// server no plugin is run: its credential would not be sent. An exec
+// plugin becomes a source by plugin.
+func newSource(c *rest.Config, server *url.URL, certificate *tls.Certificate, plugin func(*rest.Config) (*source, error)) (*source, error) {
 	hasToken := c.BearerToken != "" || c.BearerTokenFile != ""
 	plugins := server.Scheme == "https"
 	switch {
@@ -61,14 +65,14 @@ func newSource(c *rest.Config, server *url.URL, certificate *tls.Certificate) (*
 	case c.AuthProvider != nil && plugins:
 		return providerSource(c)
 	case c.ExecProvider != nil && plugins && certificate == nil:
-		return execSource(c)
+		return plugin(c)
 	case server.User != nil:
 		password, _ := server.User.Password()
 		return basicSource("user info of the server URL", server.User.Username(), password, true)
 	case certificate != nil:
 		return &source{kind: "client certificate", credential: &credential{}}, nil
 	default:
-		return &source{kind: "no credential", credential: &credential{}}, nil
+		return &source{kind: noCredential, credential: &credential{}}, nil
 	}
 }
 
@@ -108,4 +112,21 @@ func bearerCredential(token string) (*credential, error) {
 		authorization: NewSecret("Bearer " + token),
 		validity:      validity{expiry: jwtExpiry(token)},
 	}, nil
+}
+
+// daemonLeeway is maxLeeway of a daemon.
+const daemonLeeway = 30 * time.Second
+
+// withheld returns c, fetched now, so that it is not handed out in the last
+// part of its lifetime: a tenth, at most leeway. A c that names no expiry, and
+// one by a clock that is not ours, stays as it is; so does any without leeway.
+func (c *credential) withheld(now time.Time, leeway time.Duration) *credential {
+	expiry := earliest(c.validity.expiry, certificateExpiry(c.certificate)).Round(0)
+	lifetime := expiry.Sub(now.Round(0))
+	if leeway == 0 || expiry.IsZero() || lifetime <= 0 {
+		return c
+	}
+	next := *c
+	next.validity.until = earliest(c.validity.until, expiry.Add(-min(leeway, lifetime/10)))
+	return &next
 }

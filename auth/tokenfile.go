@@ -10,7 +10,8 @@ import (
 
 const (
 	// tokenFileGrace is how long the last token is used after its file cannot
-	// be read any more. client-go has no limit.
+	// be read any more, and in a daemon what any other file gave. client-go has
+	// no limit.
 	tokenFileGrace = 60 * time.Second
 	// maxTokenFile bounds what is read; kube-apiserver's own limit on all
 	// headers together is 1 MiB.
@@ -62,18 +63,4 @@ func readBounded(path string, limit int64) ([]byte, error) {
 		err = fmt.Errorf("%s: larger than %d bytes", path, limit)
 	}
 	return raw, err
-}
-
-// lapse limits c, whose file cannot be read any more, to the grace time from
-// now, and never past the expiry that the token itself names.
-func (c *credential) lapse(now time.Time) *credential {
-	if !c.validity.until.IsZero() {
-		return c
-	}
-	lapsing := *c
-	lapsing.validity.until = now.Round(0).Add(tokenFileGrace)
-	if e := c.validity.expiry; !e.IsZero() && e.Before(lapsing.validity.until) {
-		lapsing.validity.until = e
-	}
-	return &lapsing
 }

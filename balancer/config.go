@@ -34,8 +34,12 @@ type Config struct {
 	// SlowStart is how long an upstream that was DOWN gets less than its
 	// share, from a tenth, growing evenly. Default 30 s; 0: none.
 	SlowStart time.Duration `yaml:"slowStart"`
-	Breaker   BreakerConfig
-	Retry     RetryConfig
+	// Breaker is when an upstream is left alone. It is a section of its own in
+	// the configuration file, beside balancer.
+	Breaker BreakerConfig `yaml:"breaker" strict:"sibling"`
+	// Retry is what is sent again. It is a section of its own in the
+	// configuration file, beside balancer.
+	Retry RetryConfig `yaml:"retry" strict:"sibling"`
 }
 
 // BreakerConfig is when an upstream's circuit breaker opens, and for how long.

@@ -115,7 +115,7 @@ type Cluster struct {
 
 	// Balancer chooses an upstream for each request, and says when to leave
 	// one alone and when to try another.
-	Balancer balancer.Config
+	Balancer balancer.Config `yaml:"balancer"`
 
 	// HealthCheck is the active probe of each upstream.
 	HealthCheck health.Config `yaml:"healthCheck"`

@@ -1,8 +1,10 @@
 package config
 
 import (
+	"reflect"
 	"time"
 
+	"github.com/kuberelay/kuberelay/auth/limit"
 	"github.com/kuberelay/kuberelay/balancer"
 	"github.com/kuberelay/kuberelay/health"
 	"github.com/kuberelay/kuberelay/proxy/filter"
@@ -66,4 +68,36 @@ func Policies() []string {
 		names = append(names, string(p))
 	}
 	return names
+}
+
+// SetDefaults sets every default of a cluster in a list.
+func (c *Cluster) SetDefaults() { *c = DefaultCluster("", Connection{}) }
+
+// SetDefaults sets every default of a client in a list.
+func (c *Client) SetDefaults() { *c = Client{Limits: limit.DefaultConfig()} }
+
+// SetDefaults sets every default of a listener in a list, but for its mode,
+// which must be written.
+func (l *Listener) SetDefaults() {
+	*l = DefaultListener("", "", "")
+	l.Mode = ""
+}
+
+// complete sets the defaults that depend on other fields, and what is not
+// written itself.
+func (c *Configuration) complete() {
+	for i := range c.Clusters {
+		if ref := c.Clusters[i].Kubeconfig; ref.Path != "" {
+			c.Clusters[i].Connection = KubeconfigConnection(ref)
+		}
+	}
+	for i := range c.Listeners {
+		l := &c.Listeners[i]
+		if l.Mode == Shared && reflect.DeepEqual(l.Filter, filter.DefaultConfig()) {
+			l.Filter = filter.Config{}
+		}
+		if _, unix := unixSocket(l.Address); unix && l.SocketMode == 0 {
+			l.SocketMode = DefaultSocketMode
+		}
+	}
 }

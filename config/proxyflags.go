@@ -111,7 +111,7 @@ func (f ProxyFlags) Configuration(connection Connection) (c *Configuration, warn
 		Log:       f.log(),
 		Grace:     f.Grace,
 	}
-	if err := errors.Join(f.check(server, listener)...); err != nil {
+	if err := f.check(server, listener); err != nil {
 		return nil, nil, err
 	}
 	if err := c.Validate(); err != nil {
@@ -186,7 +186,7 @@ func (f ProxyFlags) checkFilter(c filter.Config) error {
 
 // check reports what is wrong with single flags, in the words of the command
 // line. server is the kubeconfig's.
-func (f ProxyFlags) check(server *url.URL, l Listener) []error {
+func (f ProxyFlags) check(server *url.URL, l Listener) error {
 	var p problems
 	if host := unbracket(f.Address); f.UnixSocket == "" && strings.Contains(host, ":") {
 		if _, err := netip.ParseAddr(host); err != nil {
@@ -214,7 +214,7 @@ func (f ProxyFlags) check(server *url.URL, l Listener) []error {
 	if f.Grace < 0 {
 		p.add("--grace-period", fmt.Errorf("%v: must not be negative", f.Grace))
 	}
-	return p
+	return p.orNil()
 }
 
 // warnings says, in kubectl's words where it has them, what the flags allow

@@ -35,20 +35,25 @@ func TestValidateNamesTheField(t *testing.T) {
 		want   string // how the error begins
 	}{
 		{"no listener", func(c *Configuration) { c.Listeners = nil }, "listeners: "},
-		{"a cluster without a name", func(c *Configuration) { c.Clusters[0].Name = ""; c.Listeners[0].Cluster = "" }, "clusters[0].name: "},
+		{"a cluster without a name", func(c *Configuration) { c.Clusters[0].Name = "" }, "clusters[0].name: is missing\nlisteners[0].cluster: there is no cluster \"prod\""},
 		{"two clusters of one name", func(c *Configuration) { c.Clusters = append(c.Clusters, c.Clusters[0]) }, "clusters[1].name: "},
-		{"two listeners of one name", func(c *Configuration) { c.Listeners = append(c.Listeners, c.Listeners[0]) }, "listeners[1].name: "},
+		{"two listeners of one name", func(c *Configuration) {
+			c.Listeners = append(c.Listeners, DefaultListener("local", "127.0.0.1:8002", "prod"))
+		}, "listeners[1].name: "},
+		{"two listeners of one address", func(c *Configuration) {
+			c.Listeners = append(c.Listeners, DefaultListener("other", "127.0.0.1:8001", "prod"))
+		}, "listeners[1].address: "},
 		{"a listener's unknown cluster", func(c *Configuration) { c.Listeners[0].Cluster = "dev" }, "listeners[0].cluster: "},
-		{"no connection", func(c *Configuration) { c.Clusters[0].Connection = Connection{} }, "clusters[0].connection: "},
+		{"no connection", func(c *Configuration) { c.Clusters[0].Connection = Connection{} }, "clusters[0].kubeconfig: "},
 		{"a server", func(c *Configuration) { c.Clusters[0].Servers = []string{"https://a", "b"} }, "clusters[0].servers[1]: "},
 		{"a discovery mode", func(c *Configuration) { c.Clusters[0].Discovery.Mode = "dns" }, "clusters[0].discovery.mode: "},
 		{"a discovery interval", func(c *Configuration) { c.Clusters[0].Discovery.Interval = 0 }, "clusters[0].discovery.interval: "},
-		{"a policy", func(c *Configuration) { c.Clusters[0].Balancer.Policy = "best" }, "clusters[0].balancer: "},
-		{"a health check", func(c *Configuration) { c.Clusters[0].HealthCheck.Path = "readyz" }, "clusters[0].healthCheck: "},
+		{"a policy", func(c *Configuration) { c.Clusters[0].Balancer.Policy = "best" }, "clusters[0].balancer.policy: "},
+		{"a health check", func(c *Configuration) { c.Clusters[0].HealthCheck.Path = "readyz" }, "clusters[0].healthCheck.path: "},
 		{"an address without a port", func(c *Configuration) { c.Listeners[0].Address = "127.0.0.1" }, "listeners[0].address: "},
 		{"a socket without a name", func(c *Configuration) { c.Listeners[0].Address = "unix:///" }, "listeners[0].address: "},
 		{"a mode", func(c *Configuration) { c.Listeners[0].Mode = "open" }, "listeners[0].mode: "},
-		{"a pattern", func(c *Configuration) { c.Listeners[0].Filter.AcceptHosts = []string{"("} }, "listeners[0].filter: "},
+		{"a pattern", func(c *Configuration) { c.Listeners[0].Filter.AcceptHosts = []string{"("} }, "listeners[0].filter.acceptHosts: "},
 		{"an API prefix without a slash", func(c *Configuration) { c.Listeners[0].APIPrefix = "/k8s" }, "listeners[0].apiPrefix: "},
 		{"an API prefix with braces", func(c *Configuration) { c.Listeners[0].APIPrefix = "/{x}/" }, "listeners[0].apiPrefix: "},
 		{"an API prefix that is not clean", func(c *Configuration) { c.Listeners[0].APIPrefix = "/a//b/" }, "listeners[0].apiPrefix: "},
@@ -56,14 +61,14 @@ func TestValidateNamesTheField(t *testing.T) {
 		{"an admin address", func(c *Configuration) { c.Admin.Address = "9801" }, "admin.address: "},
 		{"a log level", func(c *Configuration) { c.Log.Level = "all" }, "log.level: "},
 		{"a log format", func(c *Configuration) { c.Log.Format = "xml" }, "log.format: "},
-		{"a grace time", func(c *Configuration) { c.Grace = -time.Second }, "grace: "},
+		{"a grace time", func(c *Configuration) { c.Grace = -time.Second }, "gracePeriod: "},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			c := valid()
 			tc.change(c)
 			err := c.Validate()
-			if err == nil || !strings.HasPrefix(err.Error(), tc.want) || strings.Contains(err.Error(), "\n") {
-				t.Errorf("Validate() = %v, want one error that begins with %q", err, tc.want)
+			if err == nil || !strings.HasPrefix(err.Error(), tc.want) || strings.Count(err.Error(), "\n") != strings.Count(tc.want, "\n") {
+				t.Errorf("Validate() = %v, want only an error that begins with %q", err, tc.want)
 			}
 		})
 	}
@@ -90,7 +95,7 @@ func TestValidateReportsEverything(t *testing.T) {
 		field, _, _ := strings.Cut(line, ":")
 		fields = append(fields, field)
 	}
-	want := []string{"clusters[0].servers[0]", "clusters[0].servers[2]", "clusters[0].balancer", "clusters[0].balancer", "listeners[0].apiPrefix", "log.level"}
+	want := []string{"clusters[0].servers[0]", "clusters[0].servers[2]", "clusters[0].breaker.window", "clusters[0].retry.maxAttempts", "listeners[0].apiPrefix", "log.level"}
 	if d := cmp.Diff(want, fields); d != "" {
 		t.Errorf("fields in error (-want +got):\n%s", d)
 	}

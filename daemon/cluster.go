@@ -40,7 +40,8 @@ type cluster struct {
 	path       *proxy.Cluster // the data path's view
 
 	background context.Context // set by start; ends the paced cuts
-	work       *sync.WaitGroup
+	cancel     context.CancelFunc
+	work       sync.WaitGroup
 
 	mu         sync.Mutex
 	members    map[string]*member
@@ -125,10 +126,11 @@ func (d *Daemon) newCluster(cfg config.Cluster) (*cluster, error) {
 }
 
 // start begins the background work: probes, re-reading of files, discovery.
-func (c *cluster) start(ctx context.Context, work *sync.WaitGroup) {
-	c.background, c.work = ctx, work
+func (c *cluster) start(ctx context.Context) {
+	ctx, c.cancel = context.WithCancel(ctx)
+	c.background = ctx
 	run := func(what string, f func(context.Context) error) {
-		work.Go(func() {
+		c.work.Go(func() {
 			if err := f(ctx); err != nil && ctx.Err() == nil {
 				c.log.Error(what+" ended", zap.Error(err))
 			}
@@ -144,8 +146,13 @@ func (c *cluster) start(ctx context.Context, work *sync.WaitGroup) {
 	}
 }
 
-// close retires the connections.
+// close ends the background work and retires the connections: what is in
+// flight goes on to its end.
 func (c *cluster) close() {
+	if c.cancel != nil {
+		c.cancel()
+	}
+	c.work.Wait()
 	c.kubeconfig.Close() // without the lock: a plugin's last answer may still call refresh
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -178,7 +185,7 @@ func (c *cluster) refresh() error {
 		if before := old[id]; before != nil && before.generation == m.generation && before.url.String() == m.url.String() {
 			m.upstream, m.tls, m.announced = before.upstream, before.tls, before.announced
 		} else {
-			m.upstream, err = newUpstream(id, m, endpoint)
+			m.upstream, err = newUpstream(c.config.Name, id, m, endpoint)
 			if err != nil {
 				return err // with everything as it was
 			}
@@ -198,6 +205,11 @@ func (c *cluster) refresh() error {
 		c.metrics.Upstream(c.config.Name, s.ID).State(s.State.String())
 	}
 	c.pool.Set(members)
+	for _, id := range order {
+		if c.daemon.intents.drained(c.config.Name, id) {
+			c.pool.Drain(id, true)
+		}
+	}
 	for id, m := range old {
 		if now := wanted[id]; now == nil || now.upstream != m.upstream {
 			m.upstream.Close()
@@ -254,7 +266,7 @@ func (c *cluster) wanted(endpoint *auth.Endpoint) (members map[string]*member, o
 // get the credential.
 func verifies(e *auth.Endpoint) bool { return e.TLS != nil && !e.TLS.InsecureSkipVerify }
 
-func newUpstream(id string, m *member, endpoint *auth.Endpoint) (*proxy.Upstream, error) {
+func newUpstream(cluster, id string, m *member, endpoint *auth.Endpoint) (*proxy.Upstream, error) {
 	dial := h1.NewDialer().DialContext
 	via, err := endpoint.Proxy(&http.Request{URL: m.url, Header: http.Header{}})
 	if err != nil {
@@ -265,7 +277,7 @@ func newUpstream(id string, m *member, endpoint *auth.Endpoint) (*proxy.Upstream
 			return nil, fmt.Errorf("egress proxy for %s: %w", m.url.Host, err)
 		}
 	}
-	return proxy.NewUpstream(proxy.UpstreamOptions{ID: id, URL: m.url, Generation: m.generation, TLS: m.tls, Dial: dial}), nil
+	return proxy.NewUpstream(proxy.UpstreamOptions{Cluster: cluster, ID: id, URL: m.url, Generation: m.generation, TLS: m.tls, Dial: dial}), nil
 }
 
 func (c *cluster) member(id string) *member {
@@ -345,7 +357,7 @@ func (c *cluster) onTransition(t health.Transition) {
 // abandon lets what waits for a server that stopped answering go to others,
 // as far as it may.
 func (c *cluster) abandon(id string) {
-	if n := c.daemon.registry.Abandon(id); n > 0 {
+	if n := c.daemon.registry.Abandon(c.config.Name, id); n > 0 {
 		c.log.Info("requests that waited for a server that stopped answering go to others",
 			zap.String("upstream", id), zap.Int("requests", n))
 	}
@@ -354,7 +366,7 @@ func (c *cluster) abandon(id string) {
 // cut ends what is in flight to an upstream, streams at a pace, on a
 // goroutine of the daemon's.
 func (c *cluster) cut(id string) {
-	c.work.Go(func() { c.daemon.registry.Cut(c.background, id) })
+	c.work.Go(func() { c.daemon.registry.Cut(c.background, c.config.Name, id) })
 }
 
 // logTransition writes one line; the first does not name the state that was

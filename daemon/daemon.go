@@ -5,13 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
 
 	"github.com/kuberelay/kuberelay/admin"
+	"github.com/kuberelay/kuberelay/auth/identify"
 	"github.com/kuberelay/kuberelay/config"
 	"github.com/kuberelay/kuberelay/internal/listen"
 	"github.com/kuberelay/kuberelay/proxy"
@@ -21,73 +22,87 @@ import (
 type Options struct {
 	// Log gets what happens; nil: nothing is logged.
 	Log *zap.Logger
+	// Level is Log's, if that can be changed while it runs; else nil.
+	Level *zap.AtomicLevel
 	// Version is shown in status, metrics and the User-Agent.
 	Version string
+	// ConfigFile is the path of the configuration file, which is read anew
+	// with Load when it changes and when it is asked for. Empty: there is none.
+	ConfigFile string
+	// Load reads the configuration file. Its error has one line for each
+	// problem.
+	Load func() (*config.Configuration, error)
+	// Inherited are the sockets of listeners whose address is systemd:NAME.
+	// They stay the caller's.
+	Inherited listen.Inherited
 }
 
 // Daemon is one running kuberelay.
 type Daemon struct {
-	config  *config.Configuration
 	options Options
 	log     *zap.Logger
 	started time.Time
 
-	metrics   *admin.Metrics
-	admin     *admin.Server // nil: off
-	registry  proxy.Registry
-	clusters  []*cluster
-	listeners []*listener
+	metrics  *admin.Metrics
+	admin    *admin.Server // nil: off
+	control  *control      // nil: off
+	registry proxy.Registry
+	intents  *intents
+	minter   *identify.Minter
+	issuers  *identify.Issuers
+	tallies  tallies
 
-	cancel context.CancelFunc // ends the background work
-	work   sync.WaitGroup     // what it consists of
-	failed chan error         // cap 1: a listener broke
-	stop   sync.Once
+	reloading sync.Mutex                   // held while the parts are replaced
+	parts     atomic.Pointer[parts]        // what the configuration in force is made of
+	access    atomic.Pointer[proxy.Access] // who may do what through shared listeners
+	reloads   atomic.Pointer[reloadState]
+
+	background context.Context
+	cancel     context.CancelFunc // ends the background work
+	work       sync.WaitGroup     // what it consists of
+	failed     chan error         // cap 1: a listener broke
+	stop       sync.Once
 }
 
-// listener is one address and what serves it.
-type listener struct {
-	config  config.Listener
-	handler *proxy.Handler
-	server  *http.Server
-	socket  net.Listener
-}
-
-// readHeaderTimeout and idleTimeout bound what a client may leave open
-// without a request.
-const (
-	readHeaderTimeout = 30 * time.Second
-	idleTimeout       = 5 * time.Minute
-)
-
-// New builds a daemon. It reads the kubeconfigs and contacts nobody.
+// New builds a daemon. It reads the files that the configuration names and
+// contacts nobody.
 func New(cfg *config.Configuration, o Options) (*Daemon, error) {
 	if o.Log == nil {
 		o.Log = zap.NewNop()
 	}
-	d := &Daemon{config: cfg, options: o, log: o.Log, failed: make(chan error, 1)}
-	d.metrics = admin.NewMetrics(admin.Build{Version: o.Version})
-	for _, c := range cfg.Clusters {
-		built, err := d.newCluster(c)
-		if err != nil {
-			return nil, err
-		}
-		d.clusters = append(d.clusters, built)
+	d := &Daemon{
+		options: o, log: o.Log, failed: make(chan error, 1),
+		metrics: admin.NewMetrics(admin.Build{Version: o.Version}),
+		minter:  identify.NewMinter(time.Now),
+		issuers: identify.NewIssuers(time.Now),
 	}
-	for _, l := range cfg.Listeners {
-		built, err := d.newListener(l)
-		if err != nil {
-			return nil, err
-		}
-		d.listeners = append(d.listeners, built)
+	d.background, d.cancel = context.WithCancel(context.Background())
+	d.reloads.Store(&reloadState{loaded: time.Now(), hash: hashFile(o.ConfigFile)})
+	var err error
+	if d.intents, err = openIntents(cfg.StateFile, d.log); err != nil {
+		return nil, err
+	}
+	p, err := d.build(cfg, nil)
+	if err != nil {
+		return nil, err
+	}
+	d.parts.Store(p)
+	d.access.Store(p.access)
+	d.tellRevoked()
+	shown := admin.Options{Status: d.Status, Ready: d.Ready, Registry: d.metrics.Registry(), Log: o.Log.Named("admin")}
+	if o.ConfigFile != "" {
+		shown.Source = "admin.address"
+		d.metrics.Reload(true, time.Now())
 	}
 	if cfg.Admin.Address != "" {
-		server, err := admin.New(cfg.Admin, admin.Options{
-			Status: d.Status, Ready: d.Ready, Registry: d.metrics.Registry(), Log: o.Log.Named("admin"),
-		})
-		if err != nil {
+		if d.admin, err = admin.New(cfg.Admin, shown); err != nil {
 			return nil, err
 		}
-		d.admin = server
+	}
+	if cfg.Admin.ControlSocket != "" {
+		if d.control, err = d.newControl(cfg.Admin.ControlSocket, shown); err != nil {
+			return nil, err
+		}
 	}
 	return d, nil
 }
@@ -97,17 +112,14 @@ func New(cfg *config.Configuration, o Options) (*Daemon, error) {
 // start alone; [Daemon.Stop] ends what it began, also after an error.
 func (d *Daemon) Start(ctx context.Context) error {
 	d.started = time.Now()
-	background, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	d.cancel = cancel
-	for _, l := range d.listeners {
-		socket, err := listen.Listen(ctx, l.config.Address, listen.Options{Log: d.log})
-		if err != nil {
+	p := d.parts.Load()
+	for _, l := range p.listeners {
+		if err := l.open(ctx); err != nil {
 			return err
 		}
-		l.socket = socket
 	}
 	if d.admin != nil {
-		if err := d.admin.Start(background); err != nil {
+		if err := d.admin.Start(d.background); err != nil {
 			return err
 		}
 		d.log.Info("admin server listening", zap.String("address", d.admin.Addr().String()))
@@ -115,26 +127,27 @@ func (d *Daemon) Start(ctx context.Context) error {
 			d.log.Warn("the admin server is not on a loopback address: everyone who reaches it sees the status and the metrics")
 		}
 	}
-	for _, c := range d.clusters {
+	if d.control != nil {
+		if err := d.control.start(ctx); err != nil {
+			return err
+		}
+	}
+	for _, c := range p.clusters {
 		if err := c.checkIdentity(ctx); err != nil {
 			return err
 		}
 	}
-	for _, c := range d.clusters {
-		c.start(background, &d.work)
+	for _, c := range p.clusters {
+		c.start(d.background)
 	}
-	d.work.Go(func() { d.watchStalled(background) })
-	for _, l := range d.listeners {
-		if addr := l.socket.Addr(); !listen.Loopback(addr) {
-			d.log.Warn("the listener is not on a loopback address: everyone who reaches it calls the cluster with this kubeconfig's credential",
-				zap.String("address", addr.String()))
-		}
-		d.work.Go(func() {
-			err := l.server.Serve(l.socket)
-			if !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) { // Stop closes both
-				d.fail(fmt.Errorf("listener %s: %w", l.config.Name, err))
-			}
-		})
+	for _, c := range p.credentials {
+		c.start(d.background)
+	}
+	d.work.Go(func() { d.watchStalled(d.background) })
+	d.work.Go(func() { d.watchExpiry(d.background) })
+	d.work.Go(func() { d.watchFiles(d.background) })
+	for _, l := range p.listeners {
+		l.serve()
 	}
 	return nil
 }
@@ -151,9 +164,9 @@ func (d *Daemon) Failed() <-chan error { return d.failed }
 
 // Addr is the address of a started listener; nil if there is none of the name.
 func (d *Daemon) Addr(name string) net.Addr {
-	for _, l := range d.listeners {
-		if l.config.Name == name && l.socket != nil {
-			return l.socket.Addr()
+	for _, l := range d.parts.Load().listeners {
+		if l.config().Name == name {
+			return l.addr()
 		}
 	}
 	return nil
@@ -170,7 +183,7 @@ func (d *Daemon) AdminAddr() net.Addr {
 // Ready is nil when every cluster has an upstream that may be used.
 func (d *Daemon) Ready() error {
 	var errs []error
-	for _, c := range d.clusters {
+	for _, c := range d.parts.Load().clusters {
 		if c.pool.Eligible() == 0 {
 			errs = append(errs, fmt.Errorf("cluster %s: no API server is usable%s", c.config.Name, c.why()))
 		}

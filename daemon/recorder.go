@@ -11,25 +11,30 @@ import (
 
 // recorder turns the data path's records into metrics and access log lines.
 type recorder struct {
-	metrics           *admin.Metrics
-	listener, cluster string
-	access            *zap.Logger // nil: off
+	metrics  *admin.Metrics
+	listener string
+	access   *zap.Logger // nil: off
 }
 
 // Begin implements proxy.Recorder.
-func (r *recorder) Begin(kind string) {
-	r.gauge(kind).Inc()
+func (r *recorder) Begin(cluster, kind string) {
+	r.gauge(cluster, kind).Inc()
 }
 
 // End implements proxy.Recorder.
 func (r *recorder) End(kind string, rec *proxy.Record) {
-	r.gauge(kind).Dec()
+	r.gauge(rec.Cluster, kind).Dec()
 	code := rec.Code
 	if code == 0 {
 		code = statusClientClosed
 	}
+	client := ""
+	if rec.Caller != nil {
+		client = rec.Caller.Client.Name
+		r.count(rec)
+	}
 	m := r.metrics.Request(admin.RequestLabels{
-		Listener: rec.Listener, Cluster: rec.Cluster, Verb: rec.Target.Verb,
+		Listener: rec.Listener, Cluster: rec.Cluster, Client: client, Verb: rec.Target.Verb,
 		Group: rec.Group, Resource: rec.Resource, Code: code,
 	})
 	if kind == "" {
@@ -50,9 +55,15 @@ func (r *recorder) End(kind string, rec *proxy.Record) {
 		zap.String("cluster", rec.Cluster),
 		zap.String("upstream", rec.Upstream),
 		zap.Int("attempts", rec.Attempts),
-		zap.String("client", rec.Client),
+		zap.String("peer", rec.Client),
 		zap.String("user-agent", rec.UserAgent),
 		zap.String("audit-id", rec.AuditID),
+	}
+	if rec.Caller != nil {
+		fields = append(fields, zap.String("client", client), zap.String("credential", rec.Caller.Grant.Credential))
+	}
+	if rec.CloseReason != "" {
+		fields = append(fields, zap.String("close-reason", string(rec.CloseReason)))
 	}
 	if rec.Err != nil {
 		fields = append(fields, zap.NamedError("cause", rec.Err))
@@ -60,10 +71,38 @@ func (r *recorder) End(kind string, rec *proxy.Record) {
 	r.access.Info("request", fields...)
 }
 
+// count counts what was ended from here, and the refusals that come after the
+// gates.
+func (r *recorder) count(rec *proxy.Record) {
+	switch rec.CloseReason {
+	case proxy.CloseRevoked:
+		r.metrics.StreamCut(admin.CutRevoked)
+	case proxy.CloseExpired:
+		r.metrics.StreamCut(admin.CutExpired)
+	case proxy.CloseRemoved:
+		r.metrics.StreamCut(admin.CutReload)
+	case proxy.ClosePolicy:
+		r.metrics.StreamCut(admin.CutPolicy)
+	case proxy.CloseCredential:
+		r.metrics.StreamCut(admin.CutCredential)
+	case proxy.CloseDrain:
+		r.metrics.StreamCut(admin.CutDrain)
+	case proxy.CloseShutdown:
+		r.metrics.StreamCut(admin.CutShutdown)
+	case proxy.CloseClient, proxy.CloseUpstream, proxy.CloseDown:
+	}
+	switch rec.Refused {
+	case proxy.RefusedCredential:
+		r.metrics.Denied(admin.DeniedCredential)
+	case proxy.RefusedAudit:
+		r.metrics.Denied(admin.DeniedAudit)
+	}
+}
+
 // gauge counts what is in flight: short requests and streams apart.
-func (r *recorder) gauge(kind string) admin.Gauge {
+func (r *recorder) gauge(cluster, kind string) admin.Gauge {
 	if kind == "" {
-		return r.metrics.InFlight(r.cluster)
+		return r.metrics.InFlight(cluster)
 	}
 	return r.metrics.Stream(kind)
 }
@@ -73,18 +112,20 @@ func (r *recorder) gauge(kind string) admin.Gauge {
 const statusClientClosed = 499
 
 // Denied implements proxy.Recorder.
-func (r *recorder) Denied(req *http.Request, reason string, code int) {
-	r.metrics.Denied(reason)
+func (r *recorder) Denied(req *http.Request, d proxy.Denial) {
+	r.metrics.Denied(d.Reason)
 	if r.access == nil {
 		return
 	}
 	r.access.Info("request refused",
 		zap.String("method", req.Method),
 		zap.String("path", req.URL.Path),
-		zap.Int("code", code),
-		zap.String("reason", reason),
+		zap.Int("code", d.Code),
+		zap.String("reason", d.Reason),
+		zap.String("cause", d.Cause),
 		zap.String("host", req.Host),
-		zap.String("client", req.RemoteAddr),
+		zap.String("peer", req.RemoteAddr),
+		zap.String("client", d.Client),
 		zap.String("user-agent", req.UserAgent()),
 	)
 }

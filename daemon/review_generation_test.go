@@ -25,7 +25,7 @@ func TestProbesKeepToTheirOwnCluster(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := d.clusters[0]
+	c := d.parts.Load().clusters[0]
 	defer c.close()
 	first := health.Target{ID: "192.0.2.1:6443", URL: c.member("192.0.2.1:6443").url}
 	h := http.Header{}

@@ -12,25 +12,74 @@ import (
 
 // Status is what /api/v1/status shows.
 func (d *Daemon) Status() admin.Status {
+	p := d.parts.Load()
 	s := admin.Status{
 		Version:       d.options.Version,
 		StartedAt:     d.started,
 		UptimeSeconds: int64(time.Since(d.started).Seconds()),
 		InFlight:      d.inFlight(),
+		Config:        d.configStatus(),
 	}
-	for _, c := range d.clusters {
+	for _, c := range p.clusters {
 		s.Clusters = append(s.Clusters, c.status())
 	}
-	for _, l := range d.listeners {
-		address := l.config.Address
-		if l.socket != nil {
-			address = l.socket.Addr().String()
-		}
-		s.Listeners = append(s.Listeners, admin.ListenerStatus{
-			Name: l.config.Name, Address: address, Mode: string(l.config.Mode), Cluster: l.config.Cluster,
-		})
+	for _, l := range p.listeners {
+		s.Listeners = append(s.Listeners, l.status())
+	}
+	for _, c := range p.config.Credentials {
+		s.Credentials = append(s.Credentials, p.credentials[c.Name].status())
+	}
+	s.Clients = d.clientStatus()
+	s.ClientsTotal = len(s.Clients)
+	return s
+}
+
+func (d *Daemon) configStatus() *admin.ConfigStatus {
+	if d.options.ConfigFile == "" {
+		return nil
+	}
+	r := d.reloads.Load()
+	s := &admin.ConfigStatus{File: d.options.ConfigFile, Hash: r.hash, LoadedAt: r.loaded}
+	if r.at.IsZero() {
+		return s
+	}
+	s.LastReload = &admin.ReloadStatus{At: r.at, OK: r.err == nil}
+	if r.err != nil {
+		s.LastReload.Error = r.err.Error()
 	}
 	return s
+}
+
+func (l *listener) status() admin.ListenerStatus {
+	s := l.now.Load()
+	status := admin.ListenerStatus{
+		Name: s.config.Name, Address: l.address, Mode: string(s.config.Mode), Cluster: s.config.Cluster, TLS: s.tls != nil,
+	}
+	if addr := l.addr(); addr != nil {
+		status.Address = addr.String()
+	}
+	for _, m := range s.config.Identify {
+		status.Identify = append(status.Identify, string(m))
+	}
+	return status
+}
+
+func (d *Daemon) clientStatus() []admin.ClientStatus {
+	a := d.access.Load()
+	now := time.Now()
+	clients := make([]admin.ClientStatus, 0, len(a.Clients))
+	for name, c := range a.Clients {
+		u := c.Limiter.Usage()
+		s := admin.ClientStatus{
+			Name: name, InFlight: int64(u.InFlight), Watches: int64(u.Watches), Upgrades: int64(u.Upgrades),
+			Requests: c.Seen.Requests(), LastSeen: c.Seen.Last(),
+		}
+		if until, revoked := a.Revoked[name]; revoked && (until.IsZero() || now.Before(until)) {
+			s.Revoked, s.RevokedUntil = true, until
+		}
+		clients = append(clients, s)
+	}
+	return clients
 }
 
 func (d *Daemon) inFlight() admin.InFlightStatus {

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -23,15 +24,18 @@ func (d *Daemon) shutdown(ctx context.Context) error {
 	if n := d.registry.Len(); n > 0 {
 		d.log.Info("draining", zap.Int("in-flight", n))
 	}
-	for _, l := range d.listeners {
-		l.handler.Drain()
+	d.reloading.Lock() // no reload begins any more
+	defer d.reloading.Unlock()
+	p := d.parts.Load()
+	for _, l := range p.listeners {
+		l.now.Load().handler.Drain()
 	}
 	var servers sync.WaitGroup
-	for _, l := range d.listeners {
-		if l.socket == nil {
+	for _, l := range p.listeners {
+		if l.addr() == nil {
 			continue
 		}
-		l.socket.Close()
+		l.close()
 		servers.Go(func() {
 			// Its error is that ctx ended: awaitIdle finds what is left.
 			_ = l.server.Shutdown(ctx)
@@ -44,7 +48,7 @@ func (d *Daemon) shutdown(ctx context.Context) error {
 	if err != nil {
 		d.registry.Abort()
 	}
-	for _, l := range d.listeners {
+	for _, l := range p.listeners {
 		// Clients that keep their request's body back still have connections.
 		// An error is about the listener, which is closed already.
 		_ = l.server.Close()
@@ -60,14 +64,20 @@ func (d *Daemon) shutdown(ctx context.Context) error {
 		_ = d.admin.Shutdown(bounded)
 		cancel()
 	}
-	if d.cancel != nil {
-		d.cancel()
+	if d.control != nil {
+		bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		d.control.stop(bounded)
+		cancel()
 	}
+	d.cancel()
 	d.work.Wait()
-	for _, c := range d.clusters {
+	for _, c := range p.credentials {
 		c.close()
 	}
-	return err
+	for _, c := range p.clusters {
+		c.close()
+	}
+	return errors.Join(err, p.audit.Close())
 }
 
 // awaitIdle waits until no request is in flight.

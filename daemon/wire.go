@@ -1,39 +1,134 @@
 package daemon
 
 import (
-	"context"
 	"fmt"
-	"net/http"
+	"log"
+	"net"
+	"slices"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
 
+	"github.com/kuberelay/kuberelay/auth/identify"
 	"github.com/kuberelay/kuberelay/config"
 	"github.com/kuberelay/kuberelay/proxy"
 	"github.com/kuberelay/kuberelay/proxy/filter"
 	"github.com/kuberelay/kuberelay/proxy/static"
 )
 
-// newListener connects a listener's gates to its cluster.
-func (d *Daemon) newListener(l config.Listener) (*listener, error) {
-	c := d.cluster(l.Cluster)
+// buildListeners makes what each address serves, with the old address where
+// there is one.
+func (d *Daemon) buildListeners(p, old *parts) error {
+	for _, c := range p.config.Listeners {
+		kept := old.listener(c, p.listeners)
+		s, err := d.newServing(p, c, kept)
+		if err != nil {
+			return fmt.Errorf("listener %s: %w", c.Name, err)
+		}
+		if kept != nil {
+			p.listeners = append(p.listeners, kept)
+			p.updates = append(p.updates, update{kept, s})
+			continue
+		}
+		l, err := d.newListener(s)
+		if err != nil {
+			return err
+		}
+		p.listeners = append(p.listeners, l)
+		p.fresh.listeners = append(p.fresh.listeners, l)
+		p.fresh.add("listener", c.Name)
+	}
+	return nil
+}
+
+// listener returns a listener of the same address that is not taken, that of
+// the same name if there are several (on free ports); nil on nil parts, or if
+// there is none.
+func (p *parts) listener(c config.Listener, taken []*listener) (found *listener) {
+	if p == nil {
+		return nil
+	}
+	for _, l := range p.listeners {
+		if l.address != c.Address || slices.Contains(taken, l) {
+			continue
+		}
+		if found == nil || l.config().Name == c.Name {
+			found = l
+		}
+	}
+	return found
+}
+
+// newServing connects a listener's gates to its cluster.
+func (d *Daemon) newServing(p *parts, l config.Listener, kept *listener) (*serving, error) {
+	c := p.cluster(l.Cluster)
 	if c == nil {
-		return nil, fmt.Errorf("listener %s: there is no cluster %q", l.Name, l.Cluster)
+		return nil, fmt.Errorf("there is no cluster %q", l.Cluster)
 	}
 	o := proxy.Options{
-		Listener:         l.Name,
-		Cluster:          c.path,
-		Registry:         &d.registry,
-		Recorder:         &recorder{metrics: d.metrics, listener: l.Name, cluster: c.config.Name, access: d.accessLog()},
-		Log:              d.log,
-		APIPrefix:        l.APIPrefix,
-		AppendServerPath: l.AppendServerPath,
-		KeepAlive:        l.KeepAlive,
+		Listener:  l.Name,
+		Cluster:   c.path,
+		Registry:  &d.registry,
+		Recorder:  &recorder{metrics: d.metrics, listener: l.Name, access: d.accessLog(p.config)},
+		Log:       d.log,
+		KeepAlive: l.KeepAlive,
 	}
+	s := &serving{config: l}
+	if l.TLS != nil {
+		var err error
+		if s.tls, err = d.certificatesFor(*l.TLS, kept); err != nil {
+			return nil, err
+		}
+	}
+	if l.Mode == config.Shared {
+		o.Shared = d.shared(l)
+	} else if err := d.single(&o, l); err != nil {
+		return nil, err
+	}
+	s.handler = proxy.NewHandler(o)
+	return s, nil
+}
+
+// certificatesFor keeps those of the listener that is kept if they are of the
+// same files.
+func (d *Daemon) certificatesFor(files config.ListenerTLS, kept *listener) (*certificates, error) {
+	if kept != nil {
+		if c := kept.now.Load().tls; c != nil && c.files == files {
+			return c, nil
+		}
+	}
+	return openCertificates(files)
+}
+
+// mintedFor is how long a token of kuberelay credential holds.
+const mintedFor = 10 * time.Minute
+
+// shared makes the gates of a shared listener.
+func (d *Daemon) shared(l config.Listener) *proxy.SharedOptions {
+	s := &proxy.SharedOptions{
+		Access:   &d.access,
+		Cluster:  l.Cluster,
+		Accepted: identify.NewAccepted(l.Identify),
+		Hosts:    proxy.DefaultHosts(l.Address),
+		Peer:     peerOf,
+	}
+	if len(l.Hosts) > 0 {
+		s.Hosts = proxy.Hosts(l.Hosts)
+	}
+	if s.Accepted.Has(identify.UID) { // and the connection is of a Unix socket
+		s.Mint = func(client string, uid uint32) (string, time.Time) { return d.minter.Mint(client, uid, mintedFor) }
+	}
+	return s
+}
+
+// single makes the gates of a single listener: kubectl proxy's.
+func (d *Daemon) single(o *proxy.Options, l config.Listener) error {
+	o.APIPrefix, o.AppendServerPath = l.APIPrefix, l.AppendServerPath
 	if !l.Filter.Disabled {
 		f, err := filter.New(l.Filter)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		o.Filter = f
 	}
@@ -44,77 +139,42 @@ func (d *Daemon) newListener(l config.Listener) (*listener, error) {
 		}
 		o.Static, o.StaticPrefix = files, l.StaticPrefix
 	}
-	// What net/http reports is rare and matters: no more file descriptors, a
-	// panic in a handler.
-	errorLog, err := zap.NewStdLogAt(d.log, zap.ErrorLevel)
-	if err != nil {
-		return nil, err
-	}
-	handler := proxy.NewHandler(o)
-	return &listener{
-		config:  l,
-		handler: handler,
-		server: &http.Server{
-			Handler:           handler,
-			ReadHeaderTimeout: readHeaderTimeout,
-			IdleTimeout:       idleTimeout,
-			ErrorLog:          errorLog,
-		},
-	}, nil
-}
-
-func (d *Daemon) cluster(name string) *cluster {
-	for _, c := range d.clusters {
-		if c.config.Name == name {
-			return c
-		}
-	}
 	return nil
 }
 
 // accessLog is nil when requests are not logged.
-func (d *Daemon) accessLog() *zap.Logger {
-	if !d.config.Log.AccessLog {
+func (d *Daemon) accessLog(c *config.Configuration) *zap.Logger {
+	if !c.Log.AccessLog {
 		return nil
 	}
 	return d.log.Named("access")
 }
 
-// A request that waits this long for response headers makes health look at
-// its server. Longer than nearly all answers take; a probe costs little.
-const (
-	stalledAfter = 250 * time.Millisecond
-	stalledTick  = 100 * time.Millisecond
-	// A request may be slow for good reasons (a webhook, a log without a
-	// line): one server is not asked more often than it is probed anyway.
-	stalledAgain = 2 * time.Second
-)
-
-// watchStalled finds servers that have stopped answering between two probes.
-func (d *Daemon) watchStalled(ctx context.Context) {
-	tick := time.NewTicker(stalledTick)
-	defer tick.Stop()
-	asked := make(map[string]time.Time) // by upstream
-	for {
-		var now time.Time
-		select {
-		case <-ctx.Done():
-			return
-		case now = <-tick.C:
-		}
-		for id, at := range asked {
-			if now.Sub(at) >= stalledAgain {
-				delete(asked, id)
-			}
-		}
-		for _, u := range d.registry.Stalled(stalledAfter) {
-			if _, recently := asked[u.ID]; recently {
-				continue
-			}
-			asked[u.ID] = now
-			for _, c := range d.clusters {
-				c.group.ProbeNow(u.ID)
-			}
-		}
+// serverLog is what net/http reports. It is rare and matters (no more file
+// descriptors, a panic in a handler), but for handshakes that fail: those are
+// strangers'.
+func serverLog(l *zap.Logger) (*log.Logger, error) {
+	loud, err := zap.NewStdLogAt(l, zap.ErrorLevel)
+	if err != nil {
+		return nil, err
 	}
+	quiet, err := zap.NewStdLogAt(l, zap.DebugLevel)
+	if err != nil {
+		return nil, err
+	}
+	return log.New(serverLines{loud, quiet}, "", 0), nil
 }
+
+// serverLines sorts lines by how much they matter.
+type serverLines struct{ loud, quiet *log.Logger }
+
+func (s serverLines) Write(line []byte) (int, error) {
+	to := s.loud
+	if strings.HasPrefix(string(line), "http: TLS handshake error") {
+		to = s.quiet
+	}
+	to.Print(strings.TrimSuffix(string(line), "\n"))
+	return len(line), nil
+}
+
+func fieldAddress(a net.Addr) zap.Field { return zap.String("address", a.String()) }

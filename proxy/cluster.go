@@ -77,17 +77,38 @@ type Record struct {
 	UserAgent         string
 	Upgrade           bool
 	Err               error // why an answer is ours or was cut short
+
+	Caller      *Caller     // of a shared listener; nil: of a single one
+	CloseReason CloseReason // who ended it from outside; "": nobody
+	Refused     Refused     // why it was not sent, after it had passed the gates
+}
+
+// Refused is why a request that passed the gates was not sent.
+type Refused uint8
+
+// The reasons.
+const (
+	RefusedNot        Refused = iota // it was
+	RefusedCredential                // the credential could not be had, or the API server refused it
+	RefusedAudit                     // its audit event could not be written
+)
+
+// Denial is a request that was refused at the gates: nothing else is heard of
+// it.
+type Denial struct {
+	Reason string // one of admin's Denied constants
+	Code   int
+	Client string // "": not known
+	Cause  string // for the log
 }
 
 // Recorder takes note of requests. Its methods are called on the request's
 // goroutine and must not block.
 type Recorder interface {
-	// Begin and End bracket a request; a stream's kind is "watch", "log" or
-	// "upgrade", a short request's "".
-	Begin(kind string)
+	// Begin and End bracket a request to a cluster; a stream's kind is "watch",
+	// "log" or "upgrade", a short request's "".
+	Begin(cluster, kind string)
 	End(kind string, r *Record)
-	// Denied hears what the gates refused, and with which status. Nothing
-	// else is heard of such a request. The reason is "host", "path", "method"
-	// or "cross_site".
-	Denied(r *http.Request, reason string, code int)
+	// Denied hears what the gates refused.
+	Denied(r *http.Request, d Denial)
 }

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/net/http/httpguts"
 
 	"github.com/kuberelay/kuberelay/auth"
+	"github.com/kuberelay/kuberelay/auth/identify"
 	"github.com/kuberelay/kuberelay/balancer"
 	"github.com/kuberelay/kuberelay/internal/h1"
 )
@@ -43,6 +44,8 @@ type exchange struct {
 	request   h1.Request
 	body      *replayBody // nil: none, or request.Payload
 
+	caller    *Caller        // of a shared listener; nil: of a single one
+	peer      *identify.Peer // of a shared listener
 	flight    Flight
 	tried     []string
 	triedBuf  [4]string
@@ -54,14 +57,17 @@ type exchange struct {
 	upstream string
 	code     int
 	bytes    int64
+	streamed bool        // the answer's body, or a tunnel, has begun
+	closedBy CloseReason // the side that ended a tunnel
+	refusal  Refused
 	err      error
 }
 
 var exchanges = sync.Pool{New: func() any { return new(exchange) }}
 
-func newExchange(h *Handler, w http.ResponseWriter, r *http.Request, decoded, escaped string, start time.Time) *exchange {
+func newExchange(h *Handler, cluster *Cluster, w http.ResponseWriter, r *http.Request, decoded, escaped string, start time.Time) *exchange {
 	x := exchanges.Get().(*exchange)
-	x.h, x.cluster, x.w, x.r, x.start = h, h.o.Cluster, w, r, start
+	x.h, x.cluster, x.w, x.r, x.start = h, cluster, w, r, start
 	x.decoded, x.escaped = decoded, escaped
 	x.tried = x.triedBuf[:0]
 	x.target = ParseTarget(r.Method, decoded, r.URL.RawQuery)
@@ -83,13 +89,15 @@ func (x *exchange) offersUpgrade() bool {
 // serve takes the exchange through identity, forwarding and its record.
 func (x *exchange) serve() {
 	streamKind := x.streamKind()
-	x.h.o.Recorder.Begin(streamKind)
+	x.h.o.Recorder.Begin(x.cluster.Name, streamKind)
 	x.flight.kind = streamKind
 	x.h.o.Registry.Add(&x.flight)
 	defer x.end(streamKind) // net/http survives a panic
 
-	x.auditID = auditID(x.r)
-	if x.authenticate() {
+	if x.auditID == "" {
+		x.auditID = auditID(x.r)
+	}
+	if x.admitted() && x.authenticate() {
 		if x.upgrade {
 			x.forwardUpgrade()
 		} else {
@@ -102,6 +110,7 @@ func (x *exchange) serve() {
 func (x *exchange) end(streamKind string) {
 	x.flight.End()
 	record := x.record()
+	x.auditComplete(&record)
 	x.h.o.Recorder.End(streamKind, &record)
 	if x.body != nil {
 		return // an attempt that was left behind may still read it
@@ -127,20 +136,29 @@ func (x *exchange) streamKind() string {
 // authenticate gets the credential with which the cluster is called. Without
 // one nothing is sent: never anonymous.
 func (x *exchange) authenticate() bool {
-	lease, err := x.cluster.Credentials.Lease(x.r.Context())
+	lease, err := x.credentials().Lease(x.r.Context())
 	if err != nil {
-		x.fail(answerCredential(err.Error()), err)
+		x.failCredential(err)
 		return false
 	}
 	x.lease = lease
 	return true
 }
 
+// credentials are the grant's on a shared listener, else the cluster's own.
+func (x *exchange) credentials() Credentials {
+	if x.caller != nil {
+		return x.caller.Grant.Credentials
+	}
+	return x.cluster.Credentials
+}
+
 // leaseFor holds the lease and the upstream to one generation of connection
 // parameters: a kubeconfig that was switched to another cluster must not send
-// one's credential to the other.
+// one's credential to the other. A configured credential is bound to the
+// cluster by its grant instead.
 func (x *exchange) leaseFor(u *Upstream) bool {
-	if x.lease.EndpointGeneration() == u.generation {
+	if x.caller != nil || x.lease.EndpointGeneration() == u.generation {
 		return true
 	}
 	lease, err := x.cluster.Credentials.Lease(x.r.Context())
@@ -163,6 +181,10 @@ func (x *exchange) skip(a balancer.Attempt[*Upstream]) {
 func (x *exchange) rebuild(scheme string) {
 	x.header = make(http.Header, len(x.r.Header)+4)
 	x.scheme = scheme
+	if x.caller != nil {
+		x.rebuildShared(scheme)
+		return
+	}
 	x.injected = auth.Rebuild(x.header, x.r.Header, x.lease, auth.RebuildOptions{
 		PeerIP:           peerIP(x.r),
 		Upgrade:          x.upgrade,
@@ -181,7 +203,7 @@ func (x *exchange) prepare(u *Upstream) {
 		x.rebuild(u.URL.Scheme)
 	}
 	target := x.escaped
-	if x.h.o.AppendServerPath {
+	if x.h.o.AppendServerPath || x.caller != nil { // kubectl proxy's rule is for single listeners
 		target = u.path + target
 	}
 	if x.r.URL.RawQuery != "" || x.r.URL.ForceQuery {
@@ -270,6 +292,9 @@ func (x *exchange) rewindable() bool { return x.body == nil || x.body.rewindable
 // uses the listener's credential is one, a client with a credential of its
 // own is another.
 func (x *exchange) key() string {
+	if x.caller != nil {
+		return x.caller.Client.Name
+	}
 	own := x.r.Header.Get("Authorization")
 	if own == "" {
 		return x.h.o.Listener
@@ -282,9 +307,9 @@ var keySeed = maphash.MakeSeed()
 // fail answers in the upstream's place.
 func (x *exchange) fail(a answer, err error) {
 	x.err = err
-	if x.r.Context().Err() == nil {
+	if !x.clientLeft() {
 		x.code = a.code
-	} // else the client has left, or closed its side: without an answer, net/http would send 200
+	} // else, without an answer, net/http would send 200
 	a.write(x.w, x.auditID)
 }
 
@@ -306,6 +331,9 @@ func (x *exchange) record() Record {
 		UserAgent: x.r.UserAgent(),
 		Upgrade:   x.upgrade,
 		Err:       x.err,
+	}
+	if x.caller != nil {
+		rec.Caller, rec.CloseReason, rec.Refused = x.caller, x.closeReason(), x.refusal
 	}
 	if x.target.IsResource {
 		rec.Group, rec.Resource = x.cluster.Groups.Lookup(x.target.Group, x.target.Resource)

@@ -101,6 +101,12 @@ func (x *exchange) attempt(a balancer.Attempt[*Upstream]) (next choice, more boo
 		next.attempt, next.ok = x.pick()
 		return next, true
 	}
+	if v == verdictUnauthorized && x.caller != nil {
+		discard(resp)
+		a.Report(v.breaker)
+		x.failRefusedCredential()
+		return choice{}, false
+	}
 	if x.mayResend(v) {
 		x.tried = append(x.tried, a.ID())
 		next.attempt, next.ok = x.pick()
@@ -149,8 +155,9 @@ func (x *exchange) send(ctx context.Context, u *Upstream) (*http.Response, error
 	// A watch under the client's own credential stays off the shared HTTP/2
 	// connections: the API server closes such a connection after a 401.
 	bodiless := x.body == nil && x.request.Payload == nil
+	to := x.connections(u)
 	if x.target.Verb != "watch" || !x.injected || x.r.Method != http.MethodGet || !bodiless {
-		return u.http1.Do(ctx, &x.request)
+		return to.http1.Do(ctx, &x.request)
 	}
 	req := &http.Request{
 		Method: x.r.Method, URL: x.watchURL(u), Host: x.request.Host, Header: x.header,
@@ -158,7 +165,15 @@ func (x *exchange) send(ctx context.Context, u *Upstream) (*http.Response, error
 	}
 	h := hints{x: x}
 	defer h.end()
-	return u.http2.RoundTrip(req.WithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{Got1xxResponse: h.pass})))
+	return to.http2.RoundTrip(req.WithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{Got1xxResponse: h.pass})))
+}
+
+// connections are those to an upstream that the lease may be sent over.
+func (x *exchange) connections(u *Upstream) *connections {
+	if x.caller != nil {
+		return u.connectionsFor(x.lease)
+	}
+	return u.own
 }
 
 // safe says whether the request may be processed twice.
@@ -253,6 +268,10 @@ func (x *exchange) hold() (balancer.Attempt[*Upstream], bool) {
 
 // giveUp answers a request that found no upstream in time.
 func (x *exchange) giveUp() {
+	if ended := endedBy(x.r.Context()); ended != nil {
+		x.fail(answerEnded(ended), ended)
+		return
+	}
 	if x.err == nil {
 		x.err = errNoUpstream
 	}
@@ -285,6 +304,9 @@ var errNoUpstream = errors.New("all are down")
 // made again.
 func (x *exchange) failAttempt(v verdict, err error) {
 	switch {
+	case v == verdictCancelled && endedBy(x.r.Context()) != nil:
+		ended := endedBy(x.r.Context())
+		x.fail(answerEnded(ended), ended)
 	case v == verdictCancelled && x.r.Context().Err() != nil:
 		x.err = err // the client left
 		x.hangUp()
@@ -324,7 +346,7 @@ func (x *exchange) refresh() bool {
 		return false
 	}
 	x.refreshed = true
-	lease, err := x.cluster.Credentials.Refused(x.r.Context(), x.lease)
+	lease, err := x.credentials().Refused(x.r.Context(), x.lease)
 	if err != nil {
 		x.log("the API server refuses the credential and there is no newer one", zap.Error(err))
 		return false

@@ -34,6 +34,9 @@ type Options struct {
 	StaticPrefix string
 	// AppendServerPath puts the server URL's path before the request's.
 	AppendServerPath bool
+	// Shared makes it a shared listener's; Cluster, Filter, APIPrefix, Static
+	// and AppendServerPath are not used then.
+	Shared *SharedOptions
 	// KeepAlive is the TCP keep-alive of upgraded connections: 0 keeps the
 	// default, below 0 switches it off.
 	KeepAlive time.Duration
@@ -62,6 +65,15 @@ func (h *Handler) Drain() {
 
 // ServeHTTP is the data path of one request.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if h.o.Shared != nil {
+		h.serveShared(w, r)
+		return
+	}
+	h.serveSingle(w, r)
+}
+
+// serveSingle takes a request through kubectl proxy's gates.
+func (h *Handler) serveSingle(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
 	if r.URL.Path == "*" || r.URL.Path == "" && r.Method == http.MethodConnect {
 		h.denyForm(w, r) // net/http has answered OPTIONS *
@@ -102,13 +114,13 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.denyForm(w, r)
 		return
 	}
-	x := newExchange(h, w, r, decoded, escaped, start)
+	x := newExchange(h, h.o.Cluster, w, r, decoded, escaped, start)
 	x.serve()
 }
 
 // forbid is the request filter's answer.
 func (h *Handler) forbid(w http.ResponseWriter, r *http.Request, rule filter.Rule) {
-	h.o.Recorder.Denied(r, string(rule), http.StatusForbidden)
+	h.o.Recorder.Denied(r, Denial{Reason: string(rule), Code: http.StatusForbidden})
 	filter.Forbidden(w)
 }
 
@@ -137,7 +149,7 @@ func (h *Handler) denyForm(w http.ResponseWriter, r *http.Request) {
 }
 
 func (h *Handler) deny(w http.ResponseWriter, r *http.Request, reason string, a answer) {
-	h.o.Recorder.Denied(r, reason, a.code)
+	h.o.Recorder.Denied(r, Denial{Reason: reason, Code: a.code, Cause: a.message})
 	a.write(w, auditID(r))
 }
 

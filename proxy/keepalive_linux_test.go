@@ -44,7 +44,7 @@ func TestKeepAliveReachesTheSocket(t *testing.T) {
 			return conn, err
 		}
 		up := NewUpstream(UpstreamOptions{ID: s.Addr, URL: u, TLS: &tls.Config{RootCAs: roots}, Dial: dial})
-		_, conn, err := up.http1.Upgrade(t.Context(), &h1.Request{
+		_, conn, err := up.own.http1.Upgrade(t.Context(), &h1.Request{
 			Method: "GET", Target: "/", Host: s.Addr, Header: http.Header{"Connection": {"Upgrade"}, "Upgrade": {"websocket"}},
 		})
 		if err != nil || conn == nil {

@@ -150,3 +150,11 @@ func stripPrefix(prefix, decoded, escaped string) (d, e string, inside bool) {
 	// "/custom%2Fx" is one segment, and not below "/custom/".
 	return decoded[n:], escaped, escaped[0] == '/'
 }
+
+// unescapePath decodes an escaped path.
+func unescapePath(escaped string) (string, error) {
+	if !strings.Contains(escaped, "%") {
+		return escaped, nil
+	}
+	return url.PathUnescape(escaped)
+}

@@ -14,6 +14,8 @@ var (
 	errAbandoned = errors.New("the API server stopped answering")
 	errCut       = errors.New("the API server is down")
 	errDraining  = errors.New("kuberelay is shutting down")
+
+	errDrainedUpstream = &EndedError{CloseDrain, "an operator drains the API server"}
 )
 
 // phase is how far an attempt has come.
@@ -49,7 +51,9 @@ type Flight struct {
 	shard      *registryShard
 	prev, next *Flight
 
-	kind string // as Recorder.Begin has it
+	kind   string                  // as Recorder.Begin has it
+	caller *Caller                 // of a shared listener; nil: of a single one
+	end    context.CancelCauseFunc // ends the whole request; nil where caller is
 
 	mu       sync.Mutex
 	phase    phase
@@ -58,7 +62,7 @@ type Flight struct {
 	resend   bool      // the attempt may be abandoned and sent elsewhere
 	stream   bool      // a watch, a followed log or a tunnel
 	cancel   context.CancelCauseFunc
-	drain    func() // ends a stream at its next frame boundary; nil: it cannot
+	drain    func(error) // ends a stream at its next frame boundary; nil: it cannot
 }
 
 // Add registers a flight; [Flight.End] takes it out again.
@@ -102,7 +106,7 @@ func (f *Flight) attempt(u *Upstream, resend bool, cancel context.CancelCauseFun
 
 // streaming notes that response headers are here. drain, which may be nil,
 // ends the stream cleanly.
-func (f *Flight) streaming(stream bool, drain func()) {
+func (f *Flight) streaming(stream bool, drain func(error)) {
 	f.mu.Lock()
 	f.phase, f.stream, f.drain = phaseStream, stream, drain
 	f.mu.Unlock()
@@ -168,11 +172,69 @@ func (r *Registry) Stalled(longer time.Duration) []*Upstream {
 	return stalled
 }
 
+// Review asks judge about each request of a shared listener, and ends those for
+// which it has an error, which is an [*EndedError]. It returns how many it has
+// ended. It is how a revocation, a reload and an expiry reach what is open.
+func (r *Registry) Review(judge func(*Caller) error) (n int) {
+	for i := range r.shards {
+		s := &r.shards[i]
+		s.mu.Lock()
+		for f := s.first; f != nil; f = f.next {
+			if f.caller == nil {
+				continue
+			}
+			if err := judge(f.caller); err != nil {
+				f.end(err)
+				n++
+			}
+		}
+		s.mu.Unlock()
+	}
+	return n
+}
+
+// Uses says whether a request to the cluster is in flight.
+func (r *Registry) Uses(c *Cluster) (uses bool) {
+	r.each(func(f *Flight) {
+		uses = uses || f.caller != nil && f.caller.Grant != nil && f.caller.Grant.Cluster == c
+	})
+	return uses
+}
+
+// Usage is what a client has in flight.
+type Usage struct{ Requests, Watches, Upgrades int }
+
+// Usage counts what is in flight by client.
+func (r *Registry) Usage() map[string]Usage {
+	usage := make(map[string]Usage)
+	r.each(func(f *Flight) {
+		if f.caller == nil || f.caller.Client == nil {
+			return
+		}
+		u := usage[f.caller.Client.Name]
+		switch f.kind {
+		case "":
+			u.Requests++
+		case "upgrade":
+			u.Upgrades++
+		default:
+			u.Watches++
+		}
+		usage[f.caller.Client.Name] = u
+	})
+	return usage
+}
+
+// is says whether a flight's attempt is at the upstream.
+func (f *Flight) is(cluster, id string) bool {
+	return f.phase != phaseIdle && f.upstream.ID == id && f.upstream.Cluster == cluster
+}
+
 // Abandon ends the attempts that wait for response headers from the upstream
 // and may be sent elsewhere, and returns how many there were.
-func (r *Registry) Abandon(id string) (n int) {
+func (r *Registry) Abandon(cluster, id string) (n int) {
 	r.each(func(f *Flight) {
-		if f.phase == phaseWaiting && f.resend && f.upstream.ID == id {
+		if f.phase == phaseWaiting && f.resend && f.is(cluster, id) {
 			f.cancel(errAbandoned)
 			n++
 		}
@@ -182,24 +244,43 @@ func (r *Registry) Abandon(id string) (n int) {
 
 // Cut ends everything that is in flight to the upstream: short requests at
 // once, streams at 200 a second. It returns when all are told, or when ctx ends.
-func (r *Registry) Cut(ctx context.Context, id string) {
+func (r *Registry) Cut(ctx context.Context, cluster, id string) {
 	var streams []context.CancelCauseFunc
 	r.each(func(f *Flight) {
 		switch {
-		case f.phase == phaseIdle || f.upstream.ID != id:
+		case !f.is(cluster, id):
 		case f.phase == phaseStream && f.stream:
 			streams = append(streams, f.cancel)
 		default:
 			f.cancel(errCut)
 		}
 	})
+	paced(ctx, streams, func(cancel context.CancelCauseFunc) { cancel(errCut) })
+}
+
+// Leave ends the watches and followed logs at an upstream, each at its next
+// frame boundary and at 200 a second, so that they begin anew elsewhere. What
+// else is in flight there goes on to its end. It returns when all are told, or
+// when ctx ends.
+func (r *Registry) Leave(ctx context.Context, cluster, id string) {
+	var streams []func(error)
+	r.each(func(f *Flight) {
+		if f.phase == phaseStream && f.drain != nil && f.is(cluster, id) {
+			streams = append(streams, f.drain)
+		}
+	})
+	paced(ctx, streams, func(drain func(error)) { drain(errDrainedUpstream) })
+}
+
+// paced calls end with each of the streams, 200 a second.
+func paced[S any](ctx context.Context, streams []S, end func(S)) {
 	if len(streams) == 0 {
 		return
 	}
 	const perTick = 10
 	tick := time.NewTicker(time.Second * perTick / streamPace)
 	defer tick.Stop()
-	for i, cancel := range streams {
+	for i, stream := range streams {
 		if i > 0 && i%perTick == 0 {
 			select {
 			case <-tick.C:
@@ -207,7 +288,7 @@ func (r *Registry) Cut(ctx context.Context, id string) {
 				return
 			}
 		}
-		cancel(errCut)
+		end(stream)
 	}
 }
 
@@ -216,7 +297,7 @@ func (r *Registry) Cut(ctx context.Context, id string) {
 func (r *Registry) Drain() {
 	r.each(func(f *Flight) {
 		if f.phase == phaseStream && f.drain != nil {
-			f.drain()
+			f.drain(errDraining)
 		}
 	})
 }

@@ -56,7 +56,7 @@ func TestAbandonEndsOnlyWhatMayGoElsewhere(t *testing.T) {
 	hung, other := &Upstream{ID: "hung"}, &Upstream{ID: "other"}
 	read, write, elsewhere, stream := fly(&r, hung, true), fly(&r, hung, false), fly(&r, other, true), fly(&r, hung, true)
 	stream.streaming(true, nil)
-	if n := r.Abandon("hung"); n != 1 {
+	if n := r.Abandon("", "hung"); n != 1 {
 		t.Errorf("%d abandoned, want 1", n)
 	}
 	if !errors.Is(read.cause(), errAbandoned) {
@@ -81,7 +81,7 @@ func TestCutPacesStreams(t *testing.T) {
 			streams = append(streams, s)
 		}
 		begun := time.Now()
-		r.Cut(t.Context(), "down")
+		r.Cut(t.Context(), "", "down")
 		if took := time.Since(begun); took < 400*time.Millisecond || took > 600*time.Millisecond {
 			t.Errorf("100 streams were cut within %v, want 200 a second", took)
 		}
@@ -101,7 +101,7 @@ func TestDrainAsksStreamsAndLeavesTheRest(t *testing.T) {
 	u := &Upstream{ID: "u"}
 	asked := 0
 	watch, tunnel, short := fly(&r, u, true), fly(&r, u, false), fly(&r, u, true)
-	watch.streaming(true, func() { asked++ })
+	watch.streaming(true, func(error) { asked++ })
 	tunnel.streaming(true, nil)
 	r.Drain()
 	if asked != 1 || tunnel.cause() != nil || short.cause() != nil {

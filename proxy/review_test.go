@@ -126,7 +126,7 @@ func TestWatchConnectionsAreDialedWithinTheLimits(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				_, err = u.http2.RoundTrip(req)
+				_, err = u.own.http2.RoundTrip(req)
 				if took := time.Since(begun); err == nil || took > h1.DefaultDialTimeout+h1.DefaultHandshakeTimeout {
 					t.Fatalf("%v after %v", err, took)
 				}
@@ -157,7 +157,7 @@ type served struct {
 	open int
 }
 
-func (s *served) Begin(string)                               { s.open++ }
+func (s *served) Begin(string, string)                       { s.open++ }
 func (s *served) End(string, *Record)                        { s.open-- }
 func (s *served) Lookup(string, string) (group, kind string) { return "", "" }
 func (s *served) Aggregated(string, string) bool             { return false }

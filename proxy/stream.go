@@ -48,33 +48,39 @@ type ready interface{ Ready() bool }
 func (x *exchange) stream(ctx context.Context, resp *http.Response) (lost error) {
 	defer resp.Body.Close()
 	copyHeader(x.w.Header(), resp.Header)
+	if x.caller != nil && !x.keepHere(x.w.Header(), resp) {
+		return nil
+	}
 	for name := range resp.Trailer {
 		x.w.Header().Add("Trailer", name)
 	}
 	x.code = resp.StatusCode
 	x.w.WriteHeader(resp.StatusCode)
+	x.auditStarted()
 
 	if resp.ContentLength == 0 || x.r.Method == http.MethodHead {
 		x.flight.streaming(false, nil)
 		return nil
 	}
+	x.streamed = true
 	s := bodyStream{x: x, resp: resp, control: http.NewResponseController(x.w)}
 	drain := s.prepareDrain()
 	x.flight.streaming(x.kind == balancer.Watch, drain)
 	if drain != nil && x.h.draining.Load() {
-		drain()
+		drain(errDraining)
 	}
 	err := s.copy()
 	switch {
 	case err == nil:
 		x.trailers(resp.Trailer, s.control)
 		return nil
-	case errors.Is(err, errDrained), errors.Is(context.Cause(ctx), errDraining) && s.frames.boundary():
-		x.err = errDraining
-		if x.target.Verb == "watch" {
-			return nil // a clean end: who watches begins anew
-		}
-		x.abort(s.control) // a log that ended cleanly would pass for the whole
+	case errors.Is(err, errDrained):
+		x.err = s.stopping.Load().cause
+		x.endStream(s.control)
+		return nil
+	case s.frames.boundary() && endedOutside(context.Cause(ctx)):
+		x.err = context.Cause(ctx)
+		x.endStream(s.control)
 		return nil
 	}
 	x.err = ended(ctx, err)
@@ -84,6 +90,25 @@ func (x *exchange) stream(ctx context.Context, resp *http.Response) (lost error)
 		return nil
 	}
 	return err
+}
+
+// endStream ends what the client has of a stream, after a whole frame. A watch
+// ends cleanly: who watches begins anew. A log that did would pass for the
+// whole.
+func (x *exchange) endStream(control *http.ResponseController) {
+	if x.target.Verb != "watch" {
+		x.abort(control)
+	}
+}
+
+// endedOutside says whether a stream's end was decided here, and not by either
+// of its sides.
+func endedOutside(cause error) bool {
+	if errors.Is(cause, errDraining) {
+		return true
+	}
+	_, ok := errors.AsType[*EndedError](cause)
+	return ok
 }
 
 // trailers sends the fields that came after the body. Those that the head did
@@ -112,7 +137,7 @@ var errClientLeft = errors.New("the client closed the connection")
 // ended says who ended an attempt, where that is not its own error.
 func ended(ctx context.Context, err error) error {
 	switch cause := context.Cause(ctx); {
-	case errors.Is(cause, errCut), errors.Is(cause, errAbandoned), errors.Is(cause, errDraining):
+	case errors.Is(cause, errCut), errors.Is(cause, errAbandoned), endedOutside(cause):
 		return cause
 	case errors.Is(cause, context.Canceled):
 		return errClientLeft
@@ -149,24 +174,27 @@ type bodyStream struct {
 	clientGone bool
 
 	frames   frames
-	stopping atomic.Bool // end at the next frame boundary
-	between  atomic.Bool // no frame is half sent
+	stopping atomic.Pointer[stop] // not nil: end at the next frame boundary
+	between  atomic.Bool          // no frame is half sent
 }
+
+// stop is why a stream is to end.
+type stop struct{ cause error }
 
 // prepareDrain returns how the stream is ended cleanly, or nil if a short
 // body should just come to its end. The stream keeps passing bytes until a
 // frame is whole; one that waits between frames is woken.
-func (s *bodyStream) prepareDrain() func() {
+func (s *bodyStream) prepareDrain() func(error) {
 	if s.x.kind != balancer.Watch {
 		return nil
 	}
 	s.frames.framing = framingOf(s.resp.Header.Get("Content-Type"), s.resp.Header.Get("Content-Encoding"))
 	s.between.Store(true)
 	cancel := s.x.flight.canceller()
-	return func() {
-		s.stopping.Store(true)
+	return func(cause error) {
+		s.stopping.Store(&stop{cause})
 		if s.between.Load() {
-			cancel(errDraining)
+			cancel(cause)
 		}
 	}
 }
@@ -203,7 +231,7 @@ func (s *bodyStream) copy() error {
 				s.clientGone = true
 				return werr
 			}
-			if watch && s.stopping.Load() && s.frames.boundary() {
+			if watch && s.stopping.Load() != nil && s.frames.boundary() {
 				return errDrained
 			}
 			if err == nil && known != s.x.bytes && (watch || n < directWrite) {
@@ -236,7 +264,7 @@ func (s *bodyStream) fill(buf []byte, more ready) (n int, err error) {
 // frame follows the frames in p. While the stream is being stopped it cuts p
 // off after the last whole frame.
 func (s *bodyStream) frame(p []byte) []byte {
-	stopping := s.stopping.Load()
+	stopping := s.stopping.Load() != nil
 	last := s.frames.advance(p)
 	if stopping && last > 0 {
 		s.frames.inside = false

@@ -46,7 +46,7 @@ func (x *exchange) attemptUpgrade(a balancer.Attempt[*Upstream]) (next choice, m
 	defer a.Done()
 
 	sent := time.Now()
-	resp, conn, err := u.http1.Upgrade(ctx, &x.request)
+	resp, conn, err := x.connections(u).http1.Upgrade(ctx, &x.request)
 	if err != nil {
 		v := judgeError(ctx, err)
 		a.Report(v.breaker)
@@ -83,6 +83,12 @@ func (x *exchange) attemptUpgrade(a balancer.Attempt[*Upstream]) (next choice, m
 		x.countRetry(v)
 		next.attempt, next.ok = x.pick()
 		return next, true
+	case v == verdictUnauthorized && x.caller != nil:
+		discard(resp)
+		x.failRefusedCredential()
+	case resp.StatusCode < 400 && x.caller != nil:
+		discard(resp)
+		x.fail(answerNoUpgrade(resp.StatusCode), nil)
 	case resp.StatusCode < 400:
 		// Not followed, not passed on: a redirect here would take the
 		// credential elsewhere.
@@ -104,7 +110,8 @@ func (x *exchange) tunnel(ctx context.Context, upstream h1.Upgraded) {
 		return
 	}
 	defer client.Close()
-	x.code = http.StatusSwitchingProtocols
+	x.code, x.streamed = http.StatusSwitchingProtocols, true
+	x.auditStarted()
 	setKeepAlive(upstream, x.h.o.KeepAlive)
 
 	// Whoever ends the attempt ends the tunnel.
@@ -119,15 +126,24 @@ func (x *exchange) tunnel(ctx context.Context, upstream h1.Upgraded) {
 		return
 	}
 	var directions sync.WaitGroup
-	ended := make(chan error, 2)
-	directions.Go(func() { ended <- x.pass(client, upstream, &x.bytes) })
-	directions.Go(func() { ended <- x.pass(upstream, buffered.Reader, nil) })
-	if err := <-ended; err != io.EOF {
-		x.err = err
+	type end struct {
+		by  CloseReason
+		err error
+	}
+	ended := make(chan end, 2)
+	directions.Go(func() { ended <- end{CloseUpstream, x.pass(client, upstream, &x.bytes)} })
+	directions.Go(func() { ended <- end{CloseClient, x.pass(upstream, buffered.Reader, nil)} })
+	first := <-ended
+	x.closedBy = first.by
+	if first.err != io.EOF {
+		x.err = first.err
 	}
 	client.Close()
 	upstream.Close()
 	directions.Wait() // the other one ends because of this one
+	if cause := context.Cause(ctx); cause != nil {
+		x.err = cause
+	}
 	x.log("tunnel ended", zap.String("upstream", x.upstream), zap.Error(x.err))
 }
 

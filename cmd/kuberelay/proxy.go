@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/kuberelay/kuberelay/config"
+	"github.com/kuberelay/kuberelay/daemon"
 	"github.com/kuberelay/kuberelay/internal/logging"
 )
 
@@ -151,7 +152,7 @@ func runProxy(s streams, flags config.ProxyFlags, conn *connection, warnings []s
 	if err != nil {
 		return err
 	}
-	log, _, err := logging.New(s.err, cfg.Log.Level, cfg.Log.Format)
+	log, level, err := logging.New(s.err, cfg.Log.Level, cfg.Log.Format)
 	if err != nil {
 		return err
 	}
@@ -165,5 +166,13 @@ func runProxy(s streams, flags config.ProxyFlags, conn *connection, warnings []s
 			log.Warn(text)
 		}
 	}
-	return serve(cfg, log, s.out)
+	p := program{
+		config: cfg, log: log,
+		options: daemon.Options{Log: log, Level: &level, Version: version()},
+		served: func(d *daemon.Daemon) error { // the line is kubectl proxy's: programs learn the port from it
+			_, err := fmt.Fprintf(s.out, "Starting to serve on %s\n", d.Addr(config.ProxyListener))
+			return err
+		},
+	}
+	return p.run()
 }

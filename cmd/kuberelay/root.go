@@ -30,7 +30,8 @@ func run(args []string, s streams) int {
 	}
 	cmd := newCommand(program, s)
 	cmd.SetArgs(args)
-	return report(s.err, cmd.Execute())
+	err := cmd.Execute()
+	return exitCode(err, report(s.err, err))
 }
 
 // isPlugin says whether kubectl called the program as its plugin.
@@ -71,7 +72,12 @@ API servers of the cluster: when one of them fails, requests go to the others.`,
 	}
 	cmd.SetVersionTemplate(versionLine() + "\n")
 	cmd.Flags().Bool("version", false, "Print the version.") // cobra's own would take -v
-	cmd.AddCommand(newProxy(s), newVersion(s), newCompletion(s))
+	cmd.AddCommand(
+		newProxy(s), newServe(s), newCheck(s), newSchema(s),
+		newStatus(s), newReload(s), newDrain(s), newUndrain(s), newRevoke(s),
+		newKubeconfig(s), newCredential(s), newToken(s),
+		newVersion(s), newCompletion(s),
+	)
 	return cmd
 }
 

@@ -24,6 +24,16 @@ func TestExitCodesOfUsage(t *testing.T) {
 		{"an unknown flag", []string{"--bogus"}, "error: unknown flag: --bogus\nSee 'kuberelay --help' for usage.\n"},
 		{"a surplus argument", []string{"version", "1"}, "error: unexpected argument \"1\"\nSee 'kuberelay version --help' for usage.\n"},
 		{"an unknown output format", []string{"version", "-o", "xml"}, "error: --output \"xml\": want json, or nothing\nSee 'kuberelay version --help' for usage.\n"},
+		{"a server without its cluster", []string{"drain", "10.0.0.1:6443"}, "error: UPSTREAM is missing\nSee 'kuberelay drain --help' for usage.\n"},
+		{"two clients", []string{"revoke", "a", "b"}, "error: unexpected argument \"b\"\nSee 'kuberelay revoke --help' for usage.\n"},
+		{"a revocation that is lifted for a time", []string{"revoke", "a", "--lift", "--for=1h"}, "error: --lift goes with neither --for nor --reason\nSee 'kuberelay revoke --help' for usage.\n"},
+		{"a revocation for no time", []string{"revoke", "a", "--for=0s"}, "error: --for 0s: must be more than zero\nSee 'kuberelay revoke --help' for usage.\n"},
+		{"a status in another format", []string{"status", "-o", "xml"}, "error: --output \"xml\": want table or json\nSee 'kuberelay status --help' for usage.\n"},
+		{"two processes to ask", []string{"status", "--admin=a:1", "--config=c"}, "error: --admin goes with neither --config nor --control-socket\nSee 'kuberelay status --help' for usage.\n"},
+		{"an admin address without a port", []string{"status", "--admin=h"}, "error: --admin: \"h\" is no admin address: want HOST:PORT, such as 127.0.0.1:9801\nSee 'kuberelay status --help' for usage.\n"},
+		{"no socket", []string{"credential"}, "error: --socket is missing\nSee 'kuberelay credential --help' for usage.\n"},
+		{"no listener", []string{"kubeconfig"}, "error: --listener is missing\nSee 'kuberelay kubeconfig --help' for usage.\n"},
+		{"a certificate without its key", []string{"kubeconfig", "--listener=l", "--client-certificate=c"}, "error: --client-certificate and --client-key go together\nSee 'kuberelay kubeconfig --help' for usage.\n"},
 		{"no shell", []string{"completion"}, "error: want one shell: bash, zsh, fish, powershell\nSee 'kuberelay completion --help' for usage.\n"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -64,7 +74,10 @@ func TestVersion(t *testing.T) {
 }
 
 func TestHelp(t *testing.T) {
-	for _, args := range [][]string{{}, {"proxy"}, {"version"}, {"completion"}} {
+	for _, args := range [][]string{
+		{}, {"proxy"}, {"version"}, {"completion"},
+		{"status"}, {"reload"}, {"drain"}, {"undrain"}, {"revoke"}, {"kubeconfig"}, {"credential"}, {"token"},
+	} {
 		r := execute(t, command(t, "kuberelay", append(args, "--help")...))
 		if r.code != 0 || r.stderr != "" {
 			t.Errorf("%q --help: exit code %d, standard error %q", args, r.code, r.stderr)

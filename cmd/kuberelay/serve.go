@@ -1,75 +1,86 @@
 package main
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"io"
-	"os"
+	"time"
 
-	"go.uber.org/zap"
+	"github.com/spf13/cobra"
 
 	"github.com/kuberelay/kuberelay/config"
 	"github.com/kuberelay/kuberelay/daemon"
+	"github.com/kuberelay/kuberelay/internal/listen"
+	"github.com/kuberelay/kuberelay/internal/logging"
 )
 
-// serve runs a daemon until a signal ends it or it fails. The first line on out
-// is kubectl proxy's, once the listener is bound: programs wait for it to learn
-// the port. A daemon that had to cut requests off has ended as it was told to.
-func serve(cfg *config.Configuration, log *zap.Logger, out io.Writer) error {
-	signals, stop := notify()
-	defer stop()
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
+const serveLong = `Serves the clusters of a configuration file on its listeners, until SIGTERM or
+SIGINT. On a shared listener each client is identified, by the user of its
+process, a token, a certificate or OpenID Connect, and calls the cluster with
+its own credential, within its own policy and limits.
 
-	d, err := daemon.New(cfg, daemon.Options{Log: log, Version: version()})
+The file is read again when it changes, on SIGHUP, and by kuberelay reload. It
+is put into force as a whole or not at all, and what has not changed goes on
+undisturbed.`
+
+const serveExample = `# Check a configuration, then serve it
+kuberelay check --config=/etc/kuberelay/config.yaml
+COMMAND --config=/etc/kuberelay/config.yaml`
+
+// newServe returns the command that runs the daemon of a configuration file.
+func newServe(s streams) *cobra.Command {
+	file := defaultConfig
+	cmd := &cobra.Command{
+		Use:                   "serve [--config=FILE]",
+		Short:                 "Serve the clusters of a configuration file, each client as itself",
+		Long:                  serveLong,
+		Example:               serveExample,
+		Args:                  noArguments,
+		RunE:                  func(*cobra.Command, []string) error { return runServe(s, file) },
+		DisableFlagsInUseLine: true,
+		ValidArgsFunction:     cobra.NoFileCompletions,
+	}
+	cmd.Flags().StringVar(&file, "config", file, "The configuration file.")
+	return cmd
+}
+
+// runServe serves until it is told to stop. Standard output has one line for
+// each listener once all of them are bound.
+func runServe(s streams, file string) error {
+	cfg, err := config.Load(file)
 	if err != nil {
 		return err
 	}
-	started := make(chan struct{})
-	go func() {
-		defer close(started)
-		err = d.Start(ctx)
-	}()
-	select {
-	case <-started:
-	case s := <-signals:
-		cancel()
-		<-started
-		log.Info("told to stop before it served", zap.Stringer("signal", s))
-		return end(d, cfg, log, signals)
-	}
-	if err == nil {
-		_, err = fmt.Fprintf(out, "Starting to serve on %s\n", d.Addr(config.ProxyListener))
-	}
+	log, level, err := logging.New(s.err, cfg.Log.Level, cfg.Log.Format)
 	if err != nil {
-		cancel()
-		return errors.Join(err, d.Stop(ctx))
+		return err
 	}
-
-	select {
-	case err = <-d.Failed():
-	case s := <-signals:
-		log.Info("shutting down: requests in flight may finish, a second signal cuts them off",
-			zap.Stringer("signal", s), zap.Duration("grace", cfg.Grace))
+	restore, err := logging.CaptureLibraries(log)
+	if err != nil {
+		return err
 	}
-	return errors.Join(err, end(d, cfg, log, signals))
-}
-
-// end stops the daemon within the grace time, or with the process at the next
-// signal.
-func end(d *daemon.Daemon, cfg *config.Configuration, log *zap.Logger, signals <-chan os.Signal) error {
-	grace, cancel := context.WithTimeout(context.Background(), cfg.Grace)
-	defer cancel()
-	stopped := make(chan error, 1)
-	go func() { stopped <- d.Stop(grace) }()
-	select {
-	case err := <-stopped:
-		if err != nil {
-			log.Warn("shut down", zap.Error(err))
-		}
-		return nil
-	case s := <-signals:
-		return interrupted{s}
+	defer restore()
+	for _, warning := range cfg.Warnings(time.Now()) {
+		log.Warn(warning)
 	}
+	inherited, err := listen.Systemd()
+	if err != nil {
+		return err
+	}
+	p := program{
+		config: cfg, log: log, reloads: true,
+		options: daemon.Options{
+			Log: log, Level: &level, Version: version(),
+			ConfigFile: file,
+			Load:       func() (*config.Configuration, error) { return config.Load(file) },
+			Inherited:  inherited,
+		},
+		served: func(d *daemon.Daemon) error {
+			for _, l := range cfg.Listeners {
+				if _, err := fmt.Fprintf(s.out, "Serving %s on %s\n", l.Name, d.Addr(l.Name)); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	}
+	return p.run()
 }

@@ -6,13 +6,14 @@ import (
 	"syscall"
 )
 
-// notify delivers the signals that end the program. SIGHUP is one of them: a
-// proxy must not outlive the terminal that it was started from, and kubectl
-// proxy does not. Under nohup, which ignores it, it stays ignored.
-func notify() (signals <-chan os.Signal, stop func()) {
+// notify delivers the signals that end the program, and SIGHUP. Without
+// reloads that is one of them: a proxy must not outlive the terminal that it
+// was started from, and kubectl proxy does not. Under nohup, which ignores it,
+// it stays ignored then.
+func notify(reloads bool) (signals <-chan os.Signal, stop func()) {
 	c := make(chan os.Signal, 2)
 	signal.Notify(c, os.Interrupt, syscall.SIGTERM)
-	if !signal.Ignored(syscall.SIGHUP) {
+	if reloads || !signal.Ignored(syscall.SIGHUP) {
 		signal.Notify(c, syscall.SIGHUP)
 	}
 	return c, func() { signal.Stop(c) }

@@ -39,7 +39,8 @@ type Options struct {
 //	unix:///run/kuberelay.sock, unix:relative.sock    a Unix socket (see [Unix])
 //	unix:@name                                        an abstract one (Linux)
 //
-// Errors are those of package net, as kubectl proxy prints them.
+// Errors are those of package net, as kubectl proxy prints them. Inherited
+// sockets have addresses too, see [Inherited].
 func Listen(ctx context.Context, address string, o Options) (net.Listener, error) {
 	var l net.Listener
 	var err error
@@ -50,6 +51,9 @@ func Listen(ctx context.Context, address string, o Options) (net.Listener, error
 			KeepAlive:       o.KeepAlive, // Here only its being negative counts.
 			KeepAliveConfig: net.KeepAliveConfig{Enable: o.KeepAlive >= 0, Idle: o.KeepAlive, Interval: o.KeepAlive},
 		}
+		// A multipath connection outlives the socket that it began with, so its
+		// peer cannot be told. Clients fall back to plain TCP.
+		config.SetMultipathTCP(false)
 		l, err = config.Listen(ctx, "tcp", address)
 	}
 	if err != nil {

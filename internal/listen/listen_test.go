@@ -8,14 +8,11 @@ import (
 	"syscall"
 	"testing"
 
-	"go.uber.org/goleak"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
 	"github.com/kuberelay/kuberelay/internal/listen"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func open(t *testing.T, address string, o listen.Options) net.Listener {
 	t.Helper()

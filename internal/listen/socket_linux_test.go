@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -68,6 +70,61 @@ func keepAlive(t *testing.T, c net.Conn) int {
 		t.Errorf("first probe after %d s, others after %d", idle, interval)
 	}
 	return interval
+}
+
+// The peer of a multipath connection could not be told.
+func TestClientsOfMultipathTCPFallBack(t *testing.T) {
+	l := open(t, "127.0.0.1:0", listen.Options{MaxConnections: -1})
+	d := new(net.Dialer)
+	d.SetMultipathTCP(true)
+	client, err := d.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	server, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	if multipath, err := server.(*net.TCPConn).MultipathTCP(); multipath || err != nil {
+		t.Errorf("the connection is multipath TCP: %v, %v", multipath, err)
+	}
+	if _, err := io.WriteString(client, "x"); err != nil {
+		t.Error(err)
+	}
+	if _, err := io.ReadFull(server, make([]byte, 1)); err != nil {
+		t.Error(err)
+	}
+}
+
+// Its process may be busy, or stopped.
+func TestSocketWithAFullQueueIsLeftAlone(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	if err := errors.Join(unix.Bind(fd, &unix.SockaddrUnix{Name: path}), unix.Listen(fd, 0)); err != nil {
+		t.Fatal(err)
+	}
+	c, err := net.Dial("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	before, err := os.Lstat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = listen.Listen(t.Context(), listen.Unix(path), listen.Options{SocketMode: 0o666})
+	if !errors.Is(err, syscall.EADDRINUSE) || !strings.Contains(err.Error(), "it cannot be told whether a process has it open") {
+		t.Errorf("Listen: %v, want address already in use", err)
+	}
+	if after, err := os.Lstat(path); err != nil || !os.SameFile(before, after) {
+		t.Errorf("the file was changed: %v", err)
+	}
 }
 
 // A directory that a stranger keeps locked delays a start; it must not hang it.

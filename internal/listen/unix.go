@@ -49,10 +49,7 @@ func listenUnix(ctx context.Context, address string, o Options) (net.Listener, e
 	config := net.ListenConfig{Control: socketMode(mode)}
 	l, err := config.Listen(ctx, "unix", path)
 	if err != nil {
-		if errors.Is(err, syscall.EINVAL) {
-			return nil, fmt.Errorf("%w (the path of a Unix socket has at most 107 bytes, this one %d)", err, len(path))
-		}
-		return nil, err
+		return nil, explainBind(err, path)
 	}
 	ul := l.(*net.UnixListener)
 	ul.SetUnlinkOnClose(false) // It would unlink whatever is at the path by then.
@@ -61,6 +58,20 @@ func listenUnix(ctx context.Context, address string, o Options) (net.Listener, e
 		return nil, errors.Join(err, ul.Close(), os.Remove(path))
 	}
 	return &unixListener{UnixListener: ul, path: path, info: info}, nil
+}
+
+// explainBind adds to an error of bind what it does not say by itself.
+func explainBind(err error, path string) error {
+	dir := filepath.Dir(path)
+	switch {
+	case errors.Is(err, syscall.EINVAL):
+		return fmt.Errorf("%w (the path of a Unix socket has at most 107 bytes, this one %d)", err, len(path))
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("%w (directory %s is missing: create it, or have systemd do it with RuntimeDirectory=)", err, dir)
+	case errors.Is(err, syscall.EACCES):
+		return fmt.Errorf("%w (the process's user must have write permission on directory %s)", err, dir)
+	}
+	return err
 }
 
 // chmod adds what the process's umask took from mode.

@@ -109,9 +109,28 @@ func stale(t *testing.T, path string) {
 }
 
 func TestStaleSocketIsReplaced(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "s")
-	stale(t, path)
-	connect(t, open(t, listen.Unix(path), listen.Options{}))
+	for _, mode := range []fs.FileMode{0o700, 0o666} {
+		path := filepath.Join(t.TempDir(), "s")
+		stale(t, path)
+		connect(t, open(t, listen.Unix(path), listen.Options{SocketMode: mode}))
+		info, err := os.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := info.Mode().Perm(); got != mode {
+			t.Errorf("the new socket's mode is %v, want %v", got, mode)
+		}
+	}
+}
+
+func TestMissingDirectoryIsSaidToBe(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "run")
+	_, err := listen.Listen(t.Context(), listen.Unix(dir+"/s"), listen.Options{SocketMode: 0o666})
+	want := "listen unix " + dir + "/s: bind: no such file or directory " +
+		"(directory " + dir + " is missing: create it, or have systemd do it with RuntimeDirectory=)"
+	if err == nil || err.Error() != want || !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("got  %v\nwant %s", err, want)
+	}
 }
 
 func TestWhatIsInUseIsLeftAlone(t *testing.T) {
@@ -123,6 +142,13 @@ func TestWhatIsInUseIsLeftAlone(t *testing.T) {
 		{
 			"a live socket",
 			func(t *testing.T, path string) { open(t, listen.Unix(path), listen.Options{}) },
+			"bind: address already in use (another process answers on it: stop that one, or choose another path)",
+		},
+		{
+			"a live socket that all may connect to",
+			func(t *testing.T, path string) {
+				open(t, listen.Unix(path), listen.Options{SocketMode: 0o666})
+			},
 			"bind: address already in use (another process answers on it: stop that one, or choose another path)",
 		},
 		{
@@ -164,7 +190,7 @@ func TestWhatIsInUseIsLeftAlone(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			_, err = listen.Listen(t.Context(), listen.Unix(path), listen.Options{})
+			_, err = listen.Listen(t.Context(), listen.Unix(path), listen.Options{SocketMode: 0o666})
 			want := "listen unix " + path + ": " + strings.ReplaceAll(tt.want, "PATH", path)
 			if err == nil || err.Error() != want || !errors.Is(err, syscall.EADDRINUSE) {
 				t.Errorf("got  %v\nwant %s", err, want)

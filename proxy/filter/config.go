@@ -27,19 +27,19 @@ type Config struct {
 	// that none matches is refused; an empty list refuses every request. This
 	// is what stops DNS rebinding, and it looks at the name that was asked
 	// for, not at the client's address.
-	AcceptHosts []string
+	AcceptHosts []string `yaml:"acceptHosts"`
 	// AcceptPaths are tried on the decoded path, without the listener's API
 	// prefix and without the query. An empty list refuses every request.
-	AcceptPaths []string
+	AcceptPaths []string `yaml:"acceptPaths"`
 	// RejectPaths are tried like AcceptPaths and win over them. An empty list
 	// refuses nothing, so that exec and attach become reachable.
-	RejectPaths []string
+	RejectPaths []string `yaml:"rejectPaths"`
 	// RejectMethods are tried on the request's method. An empty list refuses
 	// nothing.
-	RejectMethods []string
+	RejectMethods []string `yaml:"rejectMethods"`
 	// Disabled lets every request through, whatever the lists say; they are
 	// not even compiled. Not for a listener that a browser can reach.
-	Disabled bool
+	Disabled bool `yaml:"disabled"`
 }
 
 // DefaultConfig returns the filter of a kubectl proxy that was given no flags.

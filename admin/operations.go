@@ -1,0 +1,108 @@
+package admin
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// Operations are what operators can do through the control socket. A nil one is
+// answered 501: this process cannot do it. They may be called from several
+// goroutines at once.
+//
+// An error that is a [*NotFoundError] is answered 404, one that is an
+// [*InvalidError] 422, any other 500; its text reaches the operator.
+type Operations struct {
+	// Reload reads the configuration file anew, waits until it is in force,
+	// and returns what changed, one line each; nothing if nothing did. Every
+	// error is answered 422, and each of those that [errors.Join] made it of
+	// is listed. The context ends after a minute, or with the operator's
+	// connection.
+	Reload func(ctx context.Context) (changed []string, err error)
+
+	// Drain takes an upstream out of use (on), or lets it be used again.
+	// Doing what is already so is no error.
+	Drain func(cluster, upstream string, on bool) error
+
+	// Revoke refuses a client from now on and cuts what it has in flight. The
+	// zero time is until it is lifted. The reason is the operator's, for logs
+	// and audit events; it may be empty. The result is how many requests and
+	// streams were cut.
+	Revoke func(client string, until time.Time, reason string) (cut int, err error)
+
+	// Unrevoke lifts a revocation. Lifting one that is not there is no error.
+	Unrevoke func(client string) error
+
+	// LogLevel sets the least severe level that is logged: debug, info, warn
+	// or error.
+	LogLevel func(level string) error
+}
+
+// NotFoundError is that there is nothing of a name.
+type NotFoundError struct {
+	Kind string // "cluster", "upstream" or "client"
+	Name string
+	In   string   // where it was looked for, such as "cluster prod"; may be empty
+	Have []string // the names there are; may be empty, is shortened when shown
+}
+
+// Error says what is not there, and what is.
+func (e *NotFoundError) Error() string {
+	const shown = 10
+	text := fmt.Sprintf("there is no %s %q", e.Kind, e.Name)
+	if e.In != "" {
+		text += " in " + e.In
+	}
+	for i, name := range e.Have {
+		switch {
+		case i == 0:
+			text += "; there is " + name
+		case i == shown:
+			return fmt.Sprintf("%s and %d more", text, len(e.Have)-shown)
+		default:
+			text += ", " + name
+		}
+	}
+	return text
+}
+
+// InvalidError is an operation that cannot be done as it was asked for.
+type InvalidError struct{ Err error }
+
+func (e *InvalidError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the reason.
+func (e *InvalidError) Unwrap() error { return e.Err }
+
+// The bodies of requests to the control socket, and of its answers.
+type (
+	reloadAnswer struct {
+		Changed []string `json:"changed"`
+	}
+	drainRequest struct {
+		Cluster  string `json:"cluster"`
+		Upstream string `json:"upstream"`
+	}
+	drainAnswer struct {
+		drainRequest
+		Draining bool `json:"draining"`
+	}
+	revokeRequest struct {
+		Client string `json:"client"`
+		For    string `json:"for,omitempty"` // a duration, such as 24h; empty: until it is lifted
+		Reason string `json:"reason,omitempty"`
+	}
+	unrevokeRequest struct {
+		Client string `json:"client"`
+	}
+	levelRequest struct {
+		Level string `json:"level"`
+	}
+)
+
+// Revoked is how a revocation began.
+type Revoked struct {
+	Client string    `json:"client"`
+	Cut    int       `json:"cut"`            // requests and streams that were ended
+	Until  time.Time `json:"until,omitzero"` // zero: until it is lifted
+}

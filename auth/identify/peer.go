@@ -1,0 +1,29 @@
+package identify
+
+// Peer is what is known of the other end of a connection. It is found out once,
+// when the connection is accepted, and never changes.
+type Peer struct {
+	// UID is the user ID of the peer's process; it means nothing unless
+	// UIDKnown.
+	UID uint32
+
+	// UIDKnown tells that the kernel answered for this very connection.
+	UIDKnown bool
+
+	// PID is the peer's process, 0 where it is not known. It may have been
+	// given to another process since: it is for logs only.
+	PID int32
+
+	// Unix tells that the connection is one of a Unix socket.
+	Unix bool
+
+	// Loopback tells that the connection is TCP of this machine with itself.
+	Loopback bool
+
+	// Address is the peer's network address, for logs.
+	Address string
+}
+
+// local tells whether the peer is a process of this machine, whose user ID the
+// kernel knows.
+func (p *Peer) local() bool { return p.Unix || p.Loopback }

@@ -1,0 +1,68 @@
+package identify
+
+// The reasons of a [Refusal]: the values of a metric's label.
+const (
+	// ReasonNoCredential: nothing was presented, and the peer is not one whose
+	// user ID could be known.
+	ReasonNoCredential = "no_credential"
+	// ReasonUIDUnknown: the peer's user ID was needed and is not known.
+	ReasonUIDUnknown = "uid_unknown"
+	// ReasonUIDMismatch: a minted token came from another user than it is for.
+	ReasonUIDMismatch = "uid_mismatch"
+	// ReasonMalformed: what was presented is not a bearer token in form.
+	ReasonMalformed = "malformed_credential"
+	// ReasonMethodNotAccepted: the listener takes no evidence of this kind.
+	ReasonMethodNotAccepted = "method_not_accepted"
+	// ReasonInvalidToken: the token is none that is known, or its signature or
+	// claims do not hold.
+	ReasonInvalidToken = "invalid_token"
+	// ReasonInvalidCertificate: the client certificate was not verified.
+	ReasonInvalidCertificate = "invalid_certificate"
+	// ReasonExpired: the token or certificate holds no more, or not yet.
+	ReasonExpired = "expired"
+	// ReasonUnknownClient: the evidence holds and belongs to no client.
+	ReasonUnknownClient = "unknown_client"
+	// ReasonConflict: the evidence belongs to more than one client.
+	ReasonConflict = "conflict"
+	// ReasonRevoked: the client was revoked by an operator.
+	ReasonRevoked = "revoked"
+	// ReasonIssuerUnavailable: the keys of a token's issuer cannot be had.
+	ReasonIssuerUnavailable = "issuer_unavailable"
+)
+
+// Reasons are all reasons that a [Refusal] may have.
+func Reasons() []string {
+	return []string{
+		ReasonNoCredential, ReasonUIDUnknown, ReasonUIDMismatch, ReasonMalformed, ReasonMethodNotAccepted,
+		ReasonInvalidToken, ReasonInvalidCertificate, ReasonExpired, ReasonUnknownClient, ReasonConflict,
+		ReasonRevoked, ReasonIssuerUnavailable,
+	}
+}
+
+// Refusal is why nobody was recognised. Its answer is 401, whatever the reason:
+// what cannot be verified is not let in, and the API server answers so too when
+// it cannot reach an issuer.
+type Refusal struct {
+	// Reason is one of [Reasons].
+	Reason string
+
+	// Message tells the client what is wrong and what to do. It holds nothing
+	// secret, and names no client.
+	Message string
+
+	// Unavailable tells that the cause is not the client's: the same request
+	// may be taken later.
+	Unavailable bool
+
+	// Err is the cause beneath, for the operator's log and not for the client;
+	// often nil.
+	Err error
+}
+
+// Error returns the message.
+func (r *Refusal) Error() string { return r.Message }
+
+// Unwrap returns the cause beneath.
+func (r *Refusal) Unwrap() error { return r.Err }
+
+func refuse(reason, message string) *Refusal { return &Refusal{Reason: reason, Message: message} }

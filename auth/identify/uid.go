@@ -1,0 +1,28 @@
+package identify
+
+import (
+	"strconv"
+	"time"
+)
+
+// uidEntry is a user ID and its client: the peer's uid as evidence.
+type uidEntry struct {
+	client string
+	uid    uint32
+}
+
+func (u *uidEntry) describe() (Method, string) {
+	return UID, "uid:" + strconv.FormatUint(uint64(u.uid), 10)
+}
+
+func (u *uidEntry) resolve(d *Directory, _ time.Time) (string, time.Time, *Refusal) {
+	if e := d.uids[u.uid]; e != nil {
+		return e.client, time.Time{}, nil
+	}
+	return "", time.Time{}, unknownUID(u.uid)
+}
+
+func unknownUID(uid uint32) *Refusal {
+	return refuse(ReasonUnknownClient, "no client is configured for the user ID "+strconv.FormatUint(uint64(uid), 10)+
+		", which this connection comes from; ask for a client with a match of uid: "+strconv.FormatUint(uint64(uid), 10))
+}

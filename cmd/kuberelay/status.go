@@ -1,0 +1,196 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/kuberelay/kuberelay/admin"
+)
+
+// watchInterval is the time between two looks of status --watch.
+const watchInterval = 2 * time.Second
+
+// clearScreen moves to the top left, and clears what is below.
+const clearScreen = "\x1b[H\x1b[2J"
+
+func newStatus(s streams) *cobra.Command {
+	var c control
+	var address, output string
+	var watch bool
+	cmd := &cobra.Command{
+		Use:   "status [--config=FILE | --admin=HOST:PORT] [-o json] [--watch]",
+		Short: "Show clusters, API servers, listeners and clients",
+		Long: `Shows what a running process does: its clusters and their API servers, its
+listeners, the clients that use it, credentials, and the configuration in force.
+
+The exit code is 0 when all is well, 3 when a cluster has no usable API server
+or the last reload was refused, 4 when no process answers.`,
+		Example: `# The process of this machine's service
+COMMAND
+
+# One that is reached by its admin address only
+COMMAND --admin=127.0.0.1:9801
+
+# Every two seconds
+COMMAND --watch`,
+		DisableFlagsInUseLine: true,
+		ValidArgsFunction:     cobra.NoFileCompletions,
+		Args:                  noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if output != "table" && output != "json" {
+				return &usageError{cmd, fmt.Errorf("--output %q: want table or json", output)}
+			}
+			client, err := c.statusClient(cmd, address)
+			if err != nil {
+				return err
+			}
+			defer client.Close()
+			v := viewer{ask: client.Status, out: s.out, json: output == "json", now: time.Now}
+			if !watch {
+				return v.show(cmd.Context())
+			}
+			ctx, stop := untilSignal(cmd.Context())
+			defer stop()
+			tick := time.NewTicker(watchInterval)
+			defer tick.Stop()
+			v.clear = isTerminal(s.out) && !v.json
+			return v.watch(ctx, tick.C)
+		},
+	}
+	cmd.Flags().StringVarP(&output, "output", "o", "table", "Output format. One of (table|json). json is the document of /api/v1/status.")
+	cmd.Flags().BoolVarP(&watch, "watch", "w", false, "If true, look again every two seconds, until interrupted.")
+	cmd.Flags().StringVar(&address, "admin", "", "HOST:PORT of the admin server to ask, in place of a control socket.")
+	complete(cmd, "output", "table", "json")
+	complete(cmd, "admin")
+	c.addFlags(cmd.Flags())
+	return cmd
+}
+
+// statusClient asks an address, if there is one, and the control socket
+// otherwise.
+func (c *control) statusClient(cmd *cobra.Command, address string) (*admin.Client, error) {
+	if address == "" {
+		return c.client(cmd)
+	}
+	if c.config != "" || cmd.Flags().Changed("control-socket") {
+		return nil, &usageError{cmd, errors.New("--admin goes with neither --config nor --control-socket")}
+	}
+	client, err := admin.NewAddressClient(address)
+	if err != nil {
+		return nil, &usageError{cmd, fmt.Errorf("--admin: %w", err)}
+	}
+	return client, nil
+}
+
+// viewer shows a status, once or again and again.
+type viewer struct {
+	ask   func(context.Context) (admin.Status, error)
+	out   io.Writer
+	json  bool
+	clear bool // the screen, before each
+	now   func() time.Time
+}
+
+// show shows the status once. Its error is what is wrong with the process.
+func (v *viewer) show(ctx context.Context) error {
+	s, err := v.ask(ctx)
+	if err != nil {
+		return err
+	}
+	if err := v.write(s); err != nil {
+		return err
+	}
+	return verdict(s)
+}
+
+func (v *viewer) write(s admin.Status) error {
+	if v.json {
+		e := json.NewEncoder(v.out)
+		e.SetIndent("", "  ")
+		return e.Encode(s)
+	}
+	text := statusTable(s, v.now())
+	if v.clear {
+		text = clearScreen + text
+	}
+	_, err := io.WriteString(v.out, text)
+	return err
+}
+
+// untilSignal returns a context that ends with the first signal, and a function
+// that gives its resources back.
+func untilSignal(parent context.Context) (context.Context, func()) {
+	signals, stop := notify(false)
+	ctx, cancel := context.WithCancel(parent)
+	go func() {
+		defer cancel()
+		select {
+		case <-signals:
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, func() { cancel(); stop() }
+}
+
+// watch shows the status at each tick until ctx ends. A process that is
+// away for the moment, because it restarts, is waited for; one that was never
+// there is not.
+func (v *viewer) watch(ctx context.Context, ticks <-chan time.Time) error {
+	for first := true; ; first = false {
+		s, err := v.ask(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil && first:
+			return err
+		case err != nil:
+			err = v.trouble(err)
+		default:
+			err = v.write(s)
+		}
+		if err != nil {
+			return err // of writing
+		}
+		select {
+		case <-ticks:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+func (v *viewer) trouble(err error) error {
+	if v.json {
+		return nil // what is printed is documents
+	}
+	text := v.now().Format(time.TimeOnly) + " " + printable(err.Error()) + "\n"
+	if v.clear {
+		text = clearScreen + text
+	}
+	_, err = io.WriteString(v.out, text)
+	return err
+}
+
+// verdict is what is wrong, nil if nothing is.
+func verdict(s admin.Status) error {
+	var errs []error
+	for _, c := range s.Clusters {
+		if !c.Ready {
+			errs = append(errs, &degradedError{fmt.Errorf("cluster %s is not ready: %s", printable(c.Name), printable(c.Reason))})
+		}
+	}
+	if s.Config != nil && s.Config.LastReload != nil && !s.Config.LastReload.OK {
+		errs = append(errs, &degradedError{errors.New("the last reload was refused; the configuration before it is in force")})
+	}
+	return errors.Join(errs...)
+}
+
+func isTerminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }

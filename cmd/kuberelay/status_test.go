@@ -1,0 +1,191 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/kuberelay/kuberelay/admin"
+)
+
+var now = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
+
+// full is a status with something of everything.
+func full() admin.Status {
+	ago := func(d time.Duration) time.Time { return now.Add(-d) }
+	return admin.Status{
+		Version: "v1.2.3", UptimeSeconds: 3 * 3600,
+		Clusters: []admin.ClusterStatus{
+			{Name: "prod", Ready: true, Upstreams: []admin.UpstreamStatus{
+				{ID: "10.0.0.11:6443", State: "READY", Since: ago(3 * time.Hour), Breaker: "closed", InFlight: 3, Streams: 2},
+				{ID: "10.0.0.12:6443", State: "DOWN", Since: ago(5 * time.Second), Breaker: "open", Reason: "connection\nrefused\x1b[31m", Draining: true},
+			}},
+			{Name: "dev", Ready: true},
+		},
+		Listeners: []admin.ListenerStatus{
+			{Name: "team", Address: "127.0.0.1:8443", Mode: "shared", Cluster: "prod", TLS: true, Identify: []string{"bearer", "oidc"}},
+			{Name: "me", Address: "127.0.0.1:8002", Mode: "single", Cluster: "prod"},
+		},
+		Config: &admin.ConfigStatus{File: "/etc/kuberelay/config.yaml", LoadedAt: ago(2 * time.Hour), LastReload: &admin.ReloadStatus{OK: true, At: ago(2 * time.Hour)}},
+		Clients: []admin.ClientStatus{
+			{Name: "alice", InFlight: 1, Watches: 2, Requests: 4711, LastSeen: ago(time.Second)},
+			{Name: "bob", Revoked: true},
+			{Name: "carol", Revoked: true, RevokedUntil: now.Add(24 * time.Hour), Requests: 1, LastSeen: ago(time.Hour)},
+			{Name: "dave"},
+		},
+		ClientsTotal: 2000,
+		Credentials: []admin.CredentialStatus{
+			{Name: "broker", ExpiresAt: now.Add(10 * time.Minute)},
+			{Name: "eks", ExpiresAt: ago(time.Minute), Error: "exec plugin: exit code 1"},
+			{Name: "static"},
+		},
+	}
+}
+
+const fullTable = `kuberelay v1.2.3, up 3h
+configuration /etc/kuberelay/config.yaml, loaded 120m ago
+
+CLUSTER   UPSTREAM         STATE           SINCE   BREAKER   IN-FLIGHT   STREAMS   REASON
+prod      10.0.0.11:6443   READY           3h      closed    3           2         -
+prod      10.0.0.12:6443   DOWN,DRAINING   5s      open      0           0         connection refused [31m
+dev       -                -               -       -         -           -         -
+
+LISTENER   ADDRESS          MODE     CLUSTER   TLS   IDENTIFY
+team       127.0.0.1:8443   shared   prod      yes   bearer,oidc
+me         127.0.0.1:8002   single   prod      no    -
+
+CLIENT   IN-FLIGHT   WATCHES   UPGRADES   REQUESTS   SEEN   REVOKED
+alice    1           2         0          4711       1s     -
+bob      0           0         0          0          -      until lifted
+carol    0           0         0          1          60m    for 24h
+(1997 more)
+
+CREDENTIAL   EXPIRES   ERROR
+broker       in 10m    -
+eks          60s ago   exec plugin: exit code 1
+static       never     -
+`
+
+func TestStatusTable(t *testing.T) {
+	if d := cmp.Diff(fullTable, statusTable(full(), now)); d != "" {
+		t.Error(d)
+	}
+	s := admin.Status{Version: "v1", Draining: true, Config: &admin.ConfigStatus{
+		File: "/k.yaml", LoadedAt: now, LastReload: &admin.ReloadStatus{At: now.Add(-time.Minute), Error: "k.yaml:3: a\nk.yaml:4: b"},
+	}}
+	want := "kuberelay v1, up 0s, stopping\nconfiguration /k.yaml, loaded 0s ago; A RELOAD 60s AGO WAS REFUSED:\n  k.yaml:3: a\n  k.yaml:4: b\n"
+	if d := cmp.Diff(want, statusTable(s, now)); d != "" {
+		t.Error(d)
+	}
+}
+
+func TestStatusExitCodes(t *testing.T) {
+	down := full()
+	down.Clusters[1] = admin.ClusterStatus{Name: "dev", Reason: "no API server is usable"}
+	refused := full()
+	refused.Config.LastReload.OK = false
+	for _, tc := range []struct {
+		name   string
+		status admin.Status
+		code   int
+		stderr string
+	}{
+		{"all is well", full(), 0, ""},
+		{"a cluster is not ready", down, 3, "error: degraded: cluster dev is not ready: no API server is usable\n"},
+		{"a reload was refused", refused, 3, "error: degraded: the last reload was refused; the configuration before it is in force\n"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			o := newOperated(t, tc.status, nil)
+			r := o.execute(t, "status")
+			if r.code != tc.code || r.stderr != tc.stderr || !strings.Contains(r.stdout, "10.0.0.11:6443   READY") {
+				t.Errorf("%+v, want %d and %q, and the table", r, tc.code, tc.stderr)
+			}
+			r = o.execute(t, "status", "-o", "json")
+			var got admin.Status
+			if err := json.Unmarshal([]byte(r.stdout), &got); err != nil || r.code != tc.code || got.Clients[0].Name != "alice" {
+				t.Errorf("json: %+v, %v, want %d and the document", r, err, tc.code)
+			}
+		})
+	}
+}
+
+func TestStatusOfAnAdminAddress(t *testing.T) {
+	server, err := admin.New(admin.Config{Address: "127.0.0.1:0"}, admin.Options{
+		Status: full, Ready: func() error { return nil }, Registry: admin.NewMetrics(admin.Build{}).Registry(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := server.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	address := server.Addr().String()
+	if r := execute(t, command(t, "kuberelay", "status", "--admin", address)); r.code != 0 || !strings.Contains(r.stdout, "alice") {
+		t.Errorf("%+v, want the table", r)
+	}
+	if err := server.Shutdown(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if r := execute(t, command(t, "kuberelay", "status", "--admin", address)); r != (result{4, "", "error: kuberelay is not running: nobody answers on " + address + "\n"}) {
+		t.Errorf("%+v, want exit code 4", r)
+	}
+}
+
+func TestWatchEndsWithASignal(t *testing.T) {
+	o := newOperated(t, full(), nil)
+	cmd := command(t, "kuberelay", "status", "--watch", "--control-socket", o.socket)
+	var out watched
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	out.await(t, "static       never")
+	if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	if code := exitCodeOf(t, cmd.Wait()); code != 0 {
+		t.Errorf("exit code %d, want 0; output:\n%s", code, out.String())
+	}
+	if strings.Contains(out.String(), "\x1b") {
+		t.Error("what is no terminal was cleared")
+	}
+}
+
+func TestWatchWaitsForAProcessThatRestarts(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	answers := make(chan error, 3)
+	answers <- nil
+	answers <- errors.New("kuberelay is not running")
+	answers <- nil
+	ticks := make(chan time.Time, 3)
+	ticks <- now
+	ticks <- now
+	var out strings.Builder
+	v := viewer{out: &out, clear: true, now: func() time.Time { return now }, ask: func(context.Context) (admin.Status, error) {
+		if len(answers) == 1 {
+			defer cancel()
+		}
+		return admin.Status{Version: "v1"}, <-answers
+	}}
+	if err := v.watch(ctx, ticks); err != nil {
+		t.Fatal(err)
+	}
+	table := clearScreen + "kuberelay v1, up 0s\n"
+	if d := cmp.Diff(table+clearScreen+"12:00:00 kuberelay is not running\n", out.String()); d != "" {
+		t.Error(d)
+	}
+}
+
+func TestPrintable(t *testing.T) {
+	for text, want := range map[string]string{"": "", "a b": "a b", "a\nb\tc": "a b c", "\x1b[2Ja": "[2Ja", "a  b": "a b", "é": "é"} {
+		if got := printable(text); got != want {
+			t.Errorf("printable(%q) = %q, want %q", text, got, want)
+		}
+	}
+}

@@ -1,0 +1,147 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"text/tabwriter"
+	"time"
+	"unicode"
+
+	"k8s.io/apimachinery/pkg/util/duration"
+
+	"github.com/kuberelay/kuberelay/admin"
+)
+
+// statusTable renders a status for people: a sentence, then a table for each
+// kind of thing that there is.
+func statusTable(s admin.Status, now time.Time) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "kuberelay %s, up %s", printable(s.Version), duration.HumanDuration(time.Duration(s.UptimeSeconds)*time.Second))
+	if s.Draining {
+		b.WriteString(", stopping")
+	}
+	b.WriteString("\n")
+	writeConfig(&b, s.Config, now)
+	writeTable(&b, "CLUSTER\tUPSTREAM\tSTATE\tSINCE\tBREAKER\tIN-FLIGHT\tSTREAMS\tREASON", upstreamRows(s, now))
+	writeTable(&b, "LISTENER\tADDRESS\tMODE\tCLUSTER\tTLS\tIDENTIFY", listenerRows(s))
+	writeTable(&b, "CLIENT\tIN-FLIGHT\tWATCHES\tUPGRADES\tREQUESTS\tSEEN\tREVOKED", clientRows(s, now))
+	writeTable(&b, "CREDENTIAL\tEXPIRES\tERROR", credentialRows(s, now))
+	return b.String()
+}
+
+func writeConfig(b *strings.Builder, c *admin.ConfigStatus, now time.Time) {
+	if c == nil {
+		return
+	}
+	fmt.Fprintf(b, "configuration %s, loaded %s ago", printable(c.File), age(c.LoadedAt, now))
+	if r := c.LastReload; r != nil && !r.OK {
+		fmt.Fprintf(b, "; A RELOAD %s AGO WAS REFUSED:", age(r.At, now))
+		for problem := range strings.Lines(r.Error) {
+			fmt.Fprintf(b, "\n  %s", printable(problem))
+		}
+	}
+	b.WriteString("\n")
+}
+
+// writeTable writes rows below a heading, or nothing if there are none.
+func writeTable(b *strings.Builder, heading string, rows [][]any) {
+	if len(rows) == 0 {
+		return
+	}
+	b.WriteString("\n")
+	var table strings.Builder
+	w := tabwriter.NewWriter(&table, 0, 0, 3, ' ', 0)
+	fmt.Fprintln(w, heading)
+	for _, row := range rows {
+		cells := make([]string, 0, len(row))
+		for _, v := range row {
+			text := printable(fmt.Sprint(v))
+			if text == "" {
+				text = "-"
+			}
+			cells = append(cells, text)
+		}
+		fmt.Fprintln(w, strings.Join(cells, "\t"))
+	}
+	_ = w.Flush() // a strings.Builder takes everything
+	for line := range strings.Lines(table.String()) {
+		b.WriteString(strings.TrimRight(line, " \n") + "\n")
+	}
+}
+
+func upstreamRows(s admin.Status, now time.Time) (rows [][]any) {
+	for _, c := range s.Clusters {
+		if len(c.Upstreams) == 0 {
+			rows = append(rows, []any{c.Name, "", "", "", "", "", "", c.Reason})
+		}
+		for _, u := range c.Upstreams {
+			state := u.State
+			if u.Draining {
+				state += ",DRAINING"
+			}
+			rows = append(rows, []any{c.Name, u.ID, state, age(u.Since, now), u.Breaker, u.InFlight, u.Streams, u.Reason})
+		}
+	}
+	return rows
+}
+
+func listenerRows(s admin.Status) (rows [][]any) {
+	for _, l := range s.Listeners {
+		tls := "no"
+		if l.TLS {
+			tls = "yes"
+		}
+		rows = append(rows, []any{l.Name, l.Address, l.Mode, l.Cluster, tls, strings.Join(l.Identify, ",")})
+	}
+	return rows
+}
+
+// clientRows are the clients that have called or may not.
+func clientRows(s admin.Status, now time.Time) (rows [][]any) {
+	for _, c := range s.Clients {
+		if c.Requests == 0 && c.InFlight+c.Watches+c.Upgrades == 0 && !c.Revoked {
+			continue
+		}
+		revoked := ""
+		switch {
+		case c.Revoked && c.RevokedUntil.IsZero():
+			revoked = "until lifted"
+		case c.Revoked:
+			revoked = "for " + duration.HumanDuration(c.RevokedUntil.Sub(now))
+		}
+		rows = append(rows, []any{c.Name, c.InFlight, c.Watches, c.Upgrades, c.Requests, age(c.LastSeen, now), revoked})
+	}
+	if rest := max(s.ClientsTotal, len(s.Clients)) - len(rows); rest > 0 && len(rows) > 0 {
+		rows = append(rows, []any{fmt.Sprintf("(%d more)", rest)})
+	}
+	return rows
+}
+
+func credentialRows(s admin.Status, now time.Time) (rows [][]any) {
+	for _, c := range s.Credentials {
+		expires := "never"
+		switch left := c.ExpiresAt.Sub(now); {
+		case c.ExpiresAt.IsZero():
+		case left < 0:
+			expires = duration.HumanDuration(-left) + " ago"
+		default:
+			expires = "in " + duration.HumanDuration(left)
+		}
+		rows = append(rows, []any{c.Name, expires, c.Error})
+	}
+	return rows
+}
+
+// age is how long ago t was, as kubectl writes it; empty if that is not known.
+func age(t, now time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return duration.HumanDuration(max(now.Sub(t), 0))
+}
+
+// printable makes one line of a text that came from elsewhere, without what
+// would command a terminal.
+func printable(text string) string {
+	return strings.Join(strings.FieldsFunc(text, func(r rune) bool { return r == ' ' || !unicode.IsPrint(r) }), " ")
+}

@@ -1,0 +1,149 @@
+package daemon
+
+import (
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"os"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/kuberelay/kuberelay/config"
+	"github.com/kuberelay/kuberelay/proxy"
+)
+
+// certificates are a listener's certificate and the authority of its clients',
+// read again when their files change.
+type certificates struct {
+	files   config.ListenerTLS
+	current atomic.Pointer[tlsState]
+}
+
+// authority is a digest of the authorities that client certificates are
+// verified with; zero: clients are not asked for any.
+type authority [sha256.Size]byte
+
+// tlsState is one reading of the files.
+type tlsState struct {
+	config    *tls.Config
+	authority authority
+	seen      [3]fileStamp
+	trouble   string // why the files of now cannot be used; "": they are
+}
+
+// fileStamp is how a file looked.
+type fileStamp struct {
+	modified time.Time
+	size     int64
+}
+
+func stamp(path string) (s fileStamp) {
+	if path == "" {
+		return s
+	}
+	if info, err := os.Stat(path); err == nil {
+		s = fileStamp{info.ModTime(), info.Size()}
+	}
+	return s
+}
+
+func openCertificates(files config.ListenerTLS) (*certificates, error) {
+	c := &certificates{files: files}
+	state, err := c.read()
+	if err != nil {
+		return nil, err
+	}
+	c.current.Store(state)
+	return c, nil
+}
+
+func (c *certificates) authority() authority { return c.current.Load().authority }
+
+func (c *certificates) stamps() [3]fileStamp {
+	return [3]fileStamp{stamp(c.files.CertFile), stamp(c.files.KeyFile), stamp(c.files.ClientCAFile)}
+}
+
+func (c *certificates) read() (*tlsState, error) {
+	s := &tlsState{seen: c.stamps()}
+	pair, err := tls.LoadX509KeyPair(c.files.CertFile, c.files.KeyFile)
+	if err != nil {
+		return nil, fmt.Errorf("certificate %s with key %s: %w", c.files.CertFile, c.files.KeyFile, err)
+	}
+	s.config = &tls.Config{
+		MinVersion:   tls.VersionTLS12,
+		Certificates: []tls.Certificate{pair},
+		// HTTP/1.1 alone: an upgrade needs it, and a connection carries one
+		// request at a time, of one client.
+		NextProtos: []string{"http/1.1"},
+		// A resumed session would carry a client's certificate past a change
+		// of the authority (CVE-2025-68121).
+		SessionTicketsDisabled: true,
+	}
+	if c.files.ClientCAFile == "" {
+		return s, nil
+	}
+	pem, err := os.ReadFile(c.files.ClientCAFile)
+	if err != nil {
+		return nil, err
+	}
+	s.config.ClientCAs = x509.NewCertPool()
+	if !s.config.ClientCAs.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("client CA file %s: there is no PEM certificate in it", c.files.ClientCAFile)
+	}
+	s.config.ClientAuth = tls.VerifyClientCertIfGiven
+	s.authority = sha256.Sum256(pem)
+	return s, nil
+}
+
+// refresh reads the files again if they look different. changed says that
+// clients' certificates are verified with another authority now.
+func (c *certificates) refresh() (changed bool, err error) {
+	old := c.current.Load()
+	if c.stamps() == old.seen {
+		return false, nil
+	}
+	now, err := c.read()
+	if err != nil {
+		kept := *old
+		kept.trouble = err.Error()
+		c.current.Store(&kept) // seen is the old one: it is tried again
+		if kept.trouble == old.trouble {
+			return false, nil
+		}
+		return false, err
+	}
+	c.current.Store(now)
+	return now.authority != old.authority, nil
+}
+
+// refreshCertificates reads listeners' certificates again, and ends what was
+// identified by an authority that is not in use any more.
+func (d *Daemon) refreshCertificates() {
+	for _, l := range d.parts.Load().listeners {
+		s := l.now.Load()
+		if s.tls == nil {
+			continue
+		}
+		before := s.tls.current.Load()
+		changed, err := s.tls.refresh()
+		name := zap.String("listener", s.config.Name)
+		switch {
+		case err != nil:
+			d.log.Error("the listener's certificate files cannot be used, the old ones stay", name, zap.Error(err))
+		case s.tls.current.Load() != before && s.tls.current.Load().trouble == "":
+			d.log.Info("the listener's certificate was read again", name)
+		}
+		if changed {
+			d.registry.Review(func(c *proxy.Caller) error {
+				if c.Listener == s.config.Name && strings.Contains(c.Identity.Method(), "certificate") {
+					return proxy.Ended(proxy.CloseRemoved, "the authority of clients' certificates was replaced")
+				}
+				return nil
+			})
+		}
+	}
+}

@@ -1,0 +1,146 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"slices"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/kuberelay/kuberelay/admin"
+	"github.com/kuberelay/kuberelay/internal/listen"
+	"github.com/kuberelay/kuberelay/internal/peer"
+)
+
+// control is the operators' socket.
+type control struct {
+	path   string
+	log    *zap.Logger
+	server *admin.Control
+	socket net.Listener
+	work   sync.WaitGroup
+	failed func(error)
+}
+
+// Bounds of the control socket: who may connect, and how many at once.
+const (
+	controlMode        = 0o660
+	controlConnections = 64
+)
+
+func (d *Daemon) newControl(path string, shown admin.Options) (*control, error) {
+	server, err := admin.NewControl(admin.ControlOptions{
+		Options: shown,
+		Operations: admin.Operations{
+			Reload: d.Reload, Drain: d.Drain, Revoke: d.Revoke, Unrevoke: d.Unrevoke, LogLevel: d.setLogLevel,
+		},
+		PeerUID: func(c net.Conn) (uint32, bool) {
+			p := peer.Of(c)
+			return p.UID, p.Known
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &control{path: path, log: d.log, server: server, failed: d.fail}, nil
+}
+
+func (c *control) start(ctx context.Context) error {
+	socket, err := listen.Listen(ctx, listen.Unix(c.path), listen.Options{Log: c.log, SocketMode: controlMode, MaxConnections: controlConnections})
+	if err != nil {
+		return fmt.Errorf("admin.controlSocket: %w", err)
+	}
+	c.socket = socket
+	c.log.Info("control socket listening", zap.String("path", c.path))
+	c.work.Go(func() {
+		if err := c.server.Serve(socket); err != nil && !errors.Is(err, net.ErrClosed) {
+			c.failed(err)
+		}
+	})
+	return nil
+}
+
+func (c *control) stop(ctx context.Context) {
+	if c.socket == nil {
+		return
+	}
+	_ = c.server.Shutdown(ctx) // its error is that ctx ended, and connections were cut
+	c.work.Wait()
+}
+
+// Drain takes an upstream out of use, or back into it. Watches there end at
+// their next frame boundary and begin anew elsewhere; short requests and
+// tunnels go on. It holds over restarts if there is a state file.
+func (d *Daemon) Drain(cluster, upstream string, on bool) error {
+	c := d.parts.Load().cluster(cluster)
+	if c == nil {
+		return &admin.NotFoundError{Kind: "cluster", Name: cluster, Have: d.clusterNames()}
+	}
+	if ids := c.upstreamIDs(); on && !slices.Contains(ids, upstream) {
+		return &admin.NotFoundError{Kind: "upstream", Name: upstream, In: "cluster " + cluster, Have: ids}
+	}
+	if err := d.intents.drain(cluster, upstream, on); err != nil {
+		return err
+	}
+	c.pool.Drain(upstream, on)
+	if on {
+		c.work.Go(func() { d.registry.Leave(c.background, cluster, upstream) })
+	}
+	return nil
+}
+
+// Revoke refuses a client from now on and ends what it has open. The zero time
+// is until that is lifted. It holds over restarts if there is a state file.
+func (d *Daemon) Revoke(client string, until time.Time, reason string) (cut int, err error) {
+	d.reloading.Lock()
+	defer d.reloading.Unlock()
+	if d.access.Load().Clients[client] == nil {
+		return 0, &admin.NotFoundError{Kind: "client", Name: client, Have: d.clientNames()}
+	}
+	if err := d.intents.revoke(client, until, reason); err != nil {
+		return 0, err
+	}
+	return d.republish(), nil
+}
+
+// Unrevoke lets a client in again.
+func (d *Daemon) Unrevoke(client string) error {
+	d.reloading.Lock()
+	defer d.reloading.Unlock()
+	if err := d.intents.unrevoke(client); err != nil {
+		return err
+	}
+	d.republish()
+	return nil
+}
+
+// republish makes the revocations of now known. d.reloading is held.
+func (d *Daemon) republish() (cut int) {
+	next := *d.access.Load()
+	next.Revoked = d.intents.revocations()
+	return d.publish(&next)
+}
+
+func (d *Daemon) clusterNames() []string {
+	var names []string
+	for _, c := range d.parts.Load().clusters {
+		names = append(names, c.config.Name)
+	}
+	return names
+}
+
+func (d *Daemon) clientNames() []string { return slices.Sorted(maps.Keys(d.access.Load().Clients)) }
+
+// upstreamIDs are the cluster's upstreams, in the order of their use.
+func (c *cluster) upstreamIDs() []string {
+	var ids []string
+	for _, m := range c.pool.Status() {
+		ids = append(ids, m.ID)
+	}
+	return ids
+}

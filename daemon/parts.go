@@ -1,0 +1,229 @@
+package daemon
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+
+	"go.uber.org/zap"
+
+	"github.com/kuberelay/kuberelay/audit"
+	"github.com/kuberelay/kuberelay/auth"
+	"github.com/kuberelay/kuberelay/auth/identify"
+	"github.com/kuberelay/kuberelay/auth/policy"
+	"github.com/kuberelay/kuberelay/config"
+	"github.com/kuberelay/kuberelay/proxy"
+)
+
+// parts are what one configuration is made of. They are not changed: a reload
+// makes others, which take over whatever has not changed.
+type parts struct {
+	config      *config.Configuration
+	clusters    []*cluster
+	credentials map[string]*credential
+	listeners   []*listener
+	audit       *audit.Log
+	access      *proxy.Access
+
+	updates []update // listeners that stay, and what they are to serve
+	fresh   fresh    // what is not of the parts before
+}
+
+// fresh is what was made for these parts: to be started, or closed again if
+// they cannot be used.
+type fresh struct {
+	clusters    []*cluster
+	credentials []*credential
+	listeners   []*listener
+	audit       *audit.Log
+	names       []string // of what changed, for people
+}
+
+// build makes the parts of cfg, out of the old ones as far as they are the
+// same. Nothing is started, and with an error nothing has changed.
+func (d *Daemon) build(cfg *config.Configuration, old *parts) (p *parts, err error) {
+	p = &parts{config: cfg, credentials: make(map[string]*credential)}
+	defer func() {
+		if err != nil {
+			p.fresh.close()
+		}
+	}()
+	for _, c := range cfg.Clusters {
+		if kept := old.cluster(c.Name); kept != nil && kept.config.Equal(c) {
+			p.clusters = append(p.clusters, kept)
+			continue
+		}
+		built, err := d.newCluster(c)
+		if err != nil {
+			return nil, fmt.Errorf("cluster %s: %w", c.Name, err)
+		}
+		p.clusters = append(p.clusters, built)
+		p.fresh.clusters = append(p.fresh.clusters, built)
+		p.fresh.add("cluster", c.Name)
+	}
+	for _, c := range cfg.Credentials {
+		if kept := old.credential(c.Name); kept != nil && reflect.DeepEqual(kept.config, c) {
+			p.credentials[c.Name] = kept
+			continue
+		}
+		opened, err := d.openCredential(c)
+		if err != nil {
+			return nil, fmt.Errorf("credential %s: %w", c.Name, err)
+		}
+		p.credentials[c.Name] = opened
+		p.fresh.credentials = append(p.fresh.credentials, opened)
+		p.fresh.add("credential", c.Name)
+	}
+	if err := d.buildAudit(p, old); err != nil {
+		return nil, err
+	}
+	if p.access, err = d.buildAccess(p); err != nil {
+		return nil, err
+	}
+	if err := d.buildListeners(p, old); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+func (d *Daemon) buildAudit(p, old *parts) (err error) {
+	if old != nil && old.config.Audit == p.config.Audit {
+		p.audit = old.audit
+		return nil
+	}
+	p.audit, err = audit.Open(p.config.Audit, audit.Options{
+		Log:     d.log.Named("audit"),
+		OnEvent: func(stage audit.Stage) { d.metrics.AuditEvent(string(stage)) },
+		OnError: func(error) { d.metrics.AuditError() },
+	})
+	p.fresh.audit = p.audit
+	if old != nil {
+		p.fresh.names = append(p.fresh.names, "audit log")
+	}
+	return err
+}
+
+// buildAccess compiles who may do what.
+func (d *Daemon) buildAccess(p *parts) (*proxy.Access, error) {
+	policies := make(map[string]*policy.Policy, len(p.config.Policies))
+	for _, c := range p.config.Policies {
+		compiled, err := policy.Compile(c)
+		if err != nil {
+			return nil, fmt.Errorf("policy %s: %w", c.Name, err)
+		}
+		policies[c.Name] = compiled
+	}
+	a := &proxy.Access{
+		Clients:   make(map[string]*proxy.Client, len(p.config.Clients)),
+		Revoked:   d.intents.revocations(),
+		Listeners: make(map[string]identify.Accepted),
+		Audit:     p.audit,
+	}
+	known := make([]identify.Client, 0, len(p.config.Clients))
+	for i := range p.config.Clients {
+		c := &p.config.Clients[i]
+		known = append(known, identify.Client{Name: c.Name, Match: c.Match})
+		client, err := d.buildClient(p, c, policies)
+		if err != nil {
+			return nil, fmt.Errorf("client %s: %w", c.Name, err)
+		}
+		a.Clients[c.Name] = client
+	}
+	var err error
+	a.Directory, err = identify.NewDirectory(known, identify.Options{Minter: d.minter, OIDC: d.issuers})
+	if err != nil {
+		return nil, err
+	}
+	for _, l := range p.config.Listeners {
+		if l.Mode == config.Shared {
+			a.Listeners[l.Name] = identify.NewAccepted(l.Identify)
+		}
+	}
+	return a, nil
+}
+
+func (d *Daemon) buildClient(p *parts, c *config.Client, policies map[string]*policy.Policy) (*proxy.Client, error) {
+	tally := d.tallies.of(c.Name, c.Limits)
+	client := &proxy.Client{
+		Name: c.Name, Grants: make(map[string]*proxy.Grant, len(c.Grants)),
+		Limiter: tally.limiter, Seen: &tally.seen, Allowed: c.AllowImpersonation,
+	}
+	for _, g := range c.Grants {
+		on, with, allowing := p.cluster(g.Cluster), p.credentials[g.Credential], policies[g.Policy]
+		switch {
+		case on == nil:
+			return nil, fmt.Errorf("there is no cluster %q", g.Cluster)
+		case with == nil:
+			return nil, fmt.Errorf("there is no credential %q", g.Credential)
+		case allowing == nil:
+			return nil, fmt.Errorf("there is no policy %q", g.Policy)
+		}
+		as, err := auth.NewAs(g.Impersonate)
+		if err != nil {
+			return nil, fmt.Errorf("grant for cluster %s: %w", g.Cluster, err)
+		}
+		client.Grants[g.Cluster] = &proxy.Grant{
+			Cluster: on.path, Credential: g.Credential, Credentials: with.live,
+			As: as, Policy: allowing, PolicyName: g.Policy,
+		}
+	}
+	return client, nil
+}
+
+// cluster returns the cluster of a name; nil on nil parts, or if there is none.
+func (p *parts) cluster(name string) *cluster {
+	if p == nil {
+		return nil
+	}
+	for _, c := range p.clusters {
+		if c.config.Name == name {
+			return c
+		}
+	}
+	return nil
+}
+
+// credential returns the credential of a name; nil on nil parts, or if there
+// is none.
+func (p *parts) credential(name string) *credential {
+	if p == nil {
+		return nil
+	}
+	return p.credentials[name]
+}
+
+func (f *fresh) add(kind, name string) { f.names = append(f.names, kind+" "+name) }
+
+// close gives back what was made and never started.
+func (f *fresh) close() {
+	for _, c := range f.clusters {
+		c.close()
+	}
+	for _, c := range f.credentials {
+		c.close()
+	}
+	for _, l := range f.listeners {
+		l.close()
+	}
+	_ = f.audit.Close() // nothing was written
+}
+
+// errRestart marks what a reload cannot change.
+var errRestart = errors.New("takes effect at the next restart")
+
+// needRestart says what differs in parts of the configuration that are read
+// once.
+func (d *Daemon) needRestart(old, now *config.Configuration) {
+	for _, c := range []struct {
+		field   string
+		changed bool
+	}{
+		{"admin", old.Admin != now.Admin},
+		{"log.format", old.Log.Format != now.Log.Format},
+		{"stateFile", old.StateFile != now.StateFile},
+	} {
+		if c.changed {
+			d.log.Warn("a change of the configuration "+errRestart.Error(), zap.String("field", c.field))
+		}
+	}
+}

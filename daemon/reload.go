@@ -1,0 +1,240 @@
+package daemon
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"os"
+	"slices"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/kuberelay/kuberelay/auth/limit"
+	"github.com/kuberelay/kuberelay/config"
+	"github.com/kuberelay/kuberelay/proxy"
+)
+
+// reloadState is the configuration file in force, and how the last attempt to
+// replace it ended. It is immutable.
+type reloadState struct {
+	hash   string // of the file in force
+	loaded time.Time
+	at     time.Time // of the last attempt; zero: none
+	err    error     // why it was refused
+}
+
+// update is a listener that gets something else to serve.
+type update struct {
+	listener *listener
+	serving  *serving
+}
+
+var errNoFile = errors.New("there is no configuration file to load: it was given as flags")
+
+// Reload reads the configuration file anew and puts it into force, as a whole
+// or not at all; it returns what changed, for people. What has not changed
+// goes on undisturbed. What a client has open and would not be allowed now is
+// cut. The audit log and the certificates of listeners are opened anew in any
+// case.
+func (d *Daemon) Reload(ctx context.Context) (changed []string, err error) {
+	if d.options.Load == nil {
+		return nil, errNoFile
+	}
+	d.reloading.Lock()
+	defer d.reloading.Unlock()
+	hash := hashFile(d.options.ConfigFile)
+	defer func() { d.noteReload(hash, err) }()
+
+	old := d.parts.Load()
+	// Rotated away, perhaps: the file in force is the one of this name again.
+	reopened := old.audit.Reopen()
+	d.refreshCertificates()
+	cfg, err := d.options.Load()
+	if err != nil {
+		return nil, errors.Join(err, reopened)
+	}
+	changed, err = d.replace(ctx, cfg, old)
+	return changed, errors.Join(err, reopened)
+}
+
+// replace puts a configuration into force.
+func (d *Daemon) replace(ctx context.Context, cfg *config.Configuration, old *parts) ([]string, error) {
+	next, err := d.build(cfg, old)
+	if err != nil {
+		return nil, err
+	}
+	for i, l := range next.fresh.listeners {
+		if err := l.open(ctx); err != nil {
+			next.fresh.listeners = next.fresh.listeners[:i]
+			next.fresh.close()
+			return nil, err
+		}
+	}
+	d.needRestart(old.config, cfg)
+	for _, c := range next.fresh.clusters {
+		c.start(d.background)
+	}
+	for _, c := range next.fresh.credentials {
+		c.start(d.background)
+	}
+	d.parts.Store(next)
+	d.publish(next.access)
+	for _, u := range next.updates {
+		if err := u.listener.update(u.serving); err != nil {
+			d.log.Warn("the mode of a listener's socket cannot be changed", zap.String("listener", u.serving.config.Name), zap.Error(err))
+		}
+	}
+	for _, l := range next.fresh.listeners {
+		l.serve()
+	}
+	limits := make(map[string]limit.Config, len(cfg.Clients))
+	for i := range cfg.Clients {
+		limits[cfg.Clients[i].Name] = cfg.Clients[i].Limits
+	}
+	d.tallies.apply(limits)
+	if old.config.Log.Level != cfg.Log.Level {
+		_ = d.setLogLevel(cfg.Log.Level) // validated with the configuration
+	}
+	changed := append(next.fresh.names, differences(old.config, cfg)...)
+	d.retire(old, next)
+	return changed, nil
+}
+
+// publish makes another generation of access the one that counts, and ends
+// what it does not allow. It returns how much that was.
+func (d *Daemon) publish(a *proxy.Access) (cut int) {
+	d.access.Store(a)
+	d.tellRevoked()
+	now := time.Now()
+	return d.registry.Review(func(c *proxy.Caller) error { return a.Review(c, now) })
+}
+
+// tellRevoked counts revoked clients for the metrics.
+func (d *Daemon) tellRevoked() { d.metrics.Revoked(len(d.access.Load().Revoked)) }
+
+// retire ends what the new parts have not taken over.
+func (d *Daemon) retire(old, next *parts) {
+	for _, l := range old.listeners {
+		if !slices.Contains(next.listeners, l) {
+			l.retire(next.config.Grace)
+		}
+	}
+	for _, c := range old.clusters {
+		if !slices.Contains(next.clusters, c) {
+			d.work.Go(func() { d.retireCluster(c, next.config.Grace) })
+		}
+	}
+	for _, c := range old.credentials {
+		if next.credentials[c.config.Name] != c {
+			d.work.Go(c.close)
+		}
+	}
+	if old.audit != next.audit {
+		_ = old.audit.Close() // requests of before write to the new one
+	}
+}
+
+// retireCluster lets a cluster that was replaced or removed finish: watches
+// end, so that they begin anew, and the rest gets the grace time.
+func (d *Daemon) retireCluster(c *cluster, grace time.Duration) {
+	ctx, cancel := context.WithTimeout(d.background, grace)
+	defer cancel()
+	ids := c.upstreamIDs()
+	for _, id := range ids {
+		d.registry.Leave(ctx, c.config.Name, id)
+	}
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for d.registry.Uses(c.path) {
+		select {
+		case <-tick.C:
+			continue
+		case <-ctx.Done():
+		}
+		break
+	}
+	c.close()
+	if d.parts.Load().cluster(c.config.Name) == nil {
+		d.metrics.SetUpstreams(c.config.Name, nil)
+	}
+}
+
+// noteReload remembers how an attempt ended, and says so.
+func (d *Daemon) noteReload(hash string, err error) {
+	now := time.Now()
+	state := *d.reloads.Load()
+	state.at, state.err = now, err
+	if err == nil {
+		state.hash, state.loaded = hash, now
+	}
+	d.reloads.Store(&state)
+	d.metrics.Reload(err == nil, now)
+	if err != nil {
+		d.log.Error("the configuration file is refused, the one before stays in force",
+			zap.String("file", d.options.ConfigFile), zap.Error(err))
+		return
+	}
+	d.log.Info("the configuration file was loaded", zap.String("file", d.options.ConfigFile))
+}
+
+func (d *Daemon) setLogLevel(level string) error {
+	parsed, err := zapcore.ParseLevel(level)
+	if err != nil {
+		return err
+	}
+	if d.options.Level != nil {
+		d.options.Level.SetLevel(parsed)
+	}
+	return nil
+}
+
+// hashFile is the SHA-256 of a file in hex; "" if it cannot be read.
+func hashFile(path string) string {
+	if path == "" {
+		return ""
+	}
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return ""
+	}
+	sum := sha256.Sum256(raw)
+	return hex.EncodeToString(sum[:])
+}
+
+// filePoll is how often the configuration file and certificates are looked at.
+const filePoll = time.Second
+
+// watchFiles loads the configuration file when it has changed and then stayed
+// the same for one look.
+func (d *Daemon) watchFiles(ctx context.Context) {
+	tick := time.NewTicker(filePoll)
+	defer tick.Stop()
+	seen := stamp(d.options.ConfigFile)
+	for changing := false; ; {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		d.reloading.Lock()
+		d.refreshCertificates()
+		d.reloading.Unlock()
+		if d.options.Load == nil {
+			continue
+		}
+		now := stamp(d.options.ConfigFile)
+		switch {
+		case now != seen:
+			seen, changing = now, true
+		case changing:
+			changing = false
+			if state := d.reloads.Load(); state.err == nil && hashFile(d.options.ConfigFile) == state.hash {
+				continue // written anew, or loaded already by request
+			}
+			_, _ = d.Reload(ctx) // noteReload has said it
+		}
+	}
+}

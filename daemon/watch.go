@@ -1,0 +1,74 @@
+package daemon
+
+import (
+	"context"
+	"time"
+
+	"github.com/kuberelay/kuberelay/proxy"
+)
+
+// A request that waits this long for response headers makes health look at
+// its server. Longer than nearly all answers take; a probe costs little.
+const (
+	stalledAfter = 250 * time.Millisecond
+	stalledTick  = 100 * time.Millisecond
+	// A request may be slow for good reasons (a webhook, a log without a
+	// line): one server is not asked more often than it is probed anyway.
+	stalledAgain = 2 * time.Second
+)
+
+// expiryTick is how often streams are looked at whose client's token or
+// certificate may have expired.
+const expiryTick = 250 * time.Millisecond
+
+// stalledServer is an API server of one cluster.
+type stalledServer struct{ cluster, id string }
+
+// watchStalled finds servers that have stopped answering between two probes.
+func (d *Daemon) watchStalled(ctx context.Context) {
+	tick := time.NewTicker(stalledTick)
+	defer tick.Stop()
+	asked := make(map[stalledServer]time.Time)
+	for {
+		var now time.Time
+		select {
+		case <-ctx.Done():
+			return
+		case now = <-tick.C:
+		}
+		for id, at := range asked {
+			if now.Sub(at) >= stalledAgain {
+				delete(asked, id)
+			}
+		}
+		for _, u := range d.registry.Stalled(stalledAfter) {
+			server := stalledServer{u.Cluster, u.ID}
+			if _, recently := asked[server]; recently {
+				continue
+			}
+			asked[server] = now
+			if c := d.parts.Load().cluster(u.Cluster); c != nil {
+				c.group.ProbeNow(u.ID)
+			}
+		}
+	}
+}
+
+// watchExpiry ends what has outlived the evidence that identified its client.
+func (d *Daemon) watchExpiry(ctx context.Context) {
+	tick := time.NewTicker(expiryTick)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-tick.C:
+			d.registry.Review(func(c *proxy.Caller) error {
+				if expires := c.Identity.Expires; !expires.IsZero() && !now.Before(expires) {
+					return proxy.Ended(proxy.CloseExpired, "what identified the client has expired")
+				}
+				return nil
+			})
+		}
+	}
+}

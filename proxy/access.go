@@ -1,0 +1,136 @@
+package proxy
+
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/kuberelay/kuberelay/audit"
+	"github.com/kuberelay/kuberelay/auth"
+	"github.com/kuberelay/kuberelay/auth/identify"
+	"github.com/kuberelay/kuberelay/auth/limit"
+	"github.com/kuberelay/kuberelay/auth/policy"
+)
+
+// Access is who may call shared listeners, and what they may do: one
+// generation of it, which is never changed. A reload or a revocation makes
+// another, which is held against everything that is in flight.
+type Access struct {
+	// Directory knows the clients by what they present.
+	Directory *identify.Directory
+	// Clients are those that the directory may name.
+	Clients map[string]*Client
+	// Revoked are the clients that are refused, and until when; the zero time:
+	// until that is lifted.
+	Revoked map[string]time.Time
+	// Listeners say what kinds of evidence each shared listener accepts now.
+	Listeners map[string]identify.Accepted
+	// Audit gets an event for each request; nil: none is written.
+	Audit *audit.Log
+}
+
+// Client is one client's grants and limits.
+type Client struct {
+	Name string
+	// Grants are by the cluster's name.
+	Grants map[string]*Grant
+	// Limiter and Seen are the same from one generation to the next.
+	Limiter *limit.Limiter
+	Seen    *Seen
+	// Allowed is what the client may ask for with --as.
+	Allowed auth.AllowedImpersonation
+}
+
+// Seen is how often and when a client was last here. The zero value is never.
+type Seen struct {
+	requests atomic.Uint64
+	last     atomic.Int64 // Unix nanoseconds
+}
+
+func (s *Seen) note(at time.Time) {
+	s.requests.Add(1)
+	s.last.Store(at.UnixNano())
+}
+
+// Requests is how many requests the client has made.
+func (s *Seen) Requests() uint64 { return s.requests.Load() }
+
+// Last is when the last of them came; the zero time: none has.
+func (s *Seen) Last() time.Time {
+	if last := s.last.Load(); last != 0 {
+		return time.Unix(0, last)
+	}
+	return time.Time{}
+}
+
+// Grant is how a client uses a cluster.
+type Grant struct {
+	Cluster     *Cluster
+	Credential  string // its name
+	Credentials Credentials
+	As          *auth.As // nil: as the credential's own user
+	Policy      *policy.Policy
+	PolicyName  string
+}
+
+// Caller is who makes a request, and what was decided about it.
+type Caller struct {
+	Access   *Access // the generation that decided
+	Listener string
+	Identity identify.Identity
+	Client   *Client
+	Grant    *Grant
+	Cluster  string
+	Request  policy.Request
+	Rule     int      // of the policy
+	As       *auth.As // as whom it is made; may differ from the grant's
+	AskedAs  bool     // the client asked for that
+}
+
+// revoked says whether a client is refused now.
+func (a *Access) revoked(client string, now time.Time) bool {
+	until, found := a.Revoked[client]
+	return found && (until.IsZero() || now.Before(until))
+}
+
+// Review holds a request that an earlier generation has allowed against this
+// one. It returns why it may not go on, or nil.
+func (a *Access) Review(c *Caller, now time.Time) error {
+	name := c.Identity.Client
+	client := a.Clients[name]
+	switch {
+	case client == nil:
+		return &EndedError{CloseRemoved, "the client was removed from the configuration"}
+	case a.revoked(name, now):
+		return &EndedError{CloseRevoked, "the client was revoked"}
+	}
+	accepted, found := a.Listeners[c.Listener]
+	if !found || !c.Identity.AcceptedBy(accepted) {
+		return &EndedError{CloseRemoved, "the listener no longer accepts how the client was identified"}
+	}
+	if err := a.Directory.Review(&c.Identity, now); err != nil {
+		return &EndedError{CloseRemoved, "what identified the client no longer does"}
+	}
+	if c.Grant == nil { // kuberelay's own endpoints
+		return nil
+	}
+	grant := client.Grants[c.Cluster]
+	switch {
+	case grant == nil:
+		return &EndedError{CloseRemoved, "the client's grant was removed from the configuration"}
+	case grant.Credential != c.Grant.Credential || grant.Credentials != c.Grant.Credentials:
+		return &EndedError{CloseCredential, "the grant's credential was replaced"}
+	case !a.sameAs(c, client, grant):
+		return &EndedError{ClosePolicy, "the client may no longer act as that user"}
+	case !grant.Policy.Decide(&c.Request).Allowed:
+		return &EndedError{ClosePolicy, "the policy no longer allows it"}
+	}
+	return nil
+}
+
+// sameAs says whether the request would still be made as the same user.
+func (a *Access) sameAs(c *Caller, client *Client, grant *Grant) bool {
+	if !c.AskedAs {
+		return c.As.Equal(grant.As)
+	}
+	return client.Allowed.Allows(grant.As, c.As)
+}

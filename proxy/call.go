@@ -1,0 +1,101 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+
+	"github.com/kuberelay/kuberelay/auth"
+	"github.com/kuberelay/kuberelay/balancer"
+	"github.com/kuberelay/kuberelay/internal/h1"
+)
+
+// callLimit bounds what is read of an answer: discovery documents are the
+// largest.
+const callLimit = 16 << 20
+
+// call is a request of kuberelay's own.
+type call struct {
+	method, path, accept string
+	body                 []byte // JSON; nil: none
+	own                  bool   // over the connections of the cluster's own credential
+}
+
+// Get fetches a path of the cluster with its own credential, from whichever
+// upstream answers: what kuberelay itself wants to know of a cluster. The
+// body is at most 16 MiB.
+func (c *Cluster) Get(ctx context.Context, path, accept string) (body []byte, status int, err error) {
+	return c.call(ctx, c.Credentials, call{method: http.MethodGet, path: path, accept: accept, own: true})
+}
+
+// Post sends a JSON body to a path of the cluster with a configured
+// credential. It is sent to another upstream only if the one before has
+// provably not processed it. The answer's body is at most 16 MiB.
+func (c *Cluster) Post(ctx context.Context, with Credentials, path string, body []byte) (answer []byte, status int, err error) {
+	return c.call(ctx, with, call{method: http.MethodPost, path: path, accept: "application/json", body: body})
+}
+
+func (c *Cluster) call(ctx context.Context, with Credentials, q call) (body []byte, status int, err error) {
+	lease, err := with.Lease(ctx)
+	if err != nil {
+		return nil, 0, err
+	}
+	var tried []string
+	err = errNoUpstream
+	for {
+		a, ok := c.Pool.Pick(balancer.Request{Key: "kuberelay", Kind: balancer.CachedRead, Tried: tried})
+		if !ok {
+			return nil, 0, err
+		}
+		body, status, err = c.callAt(ctx, a, lease, q)
+		if err == nil || ctx.Err() != nil || q.body != nil && judgeError(ctx, err).resend != resendAny {
+			return body, status, err
+		}
+		tried = append(tried, a.ID())
+	}
+}
+
+func (c *Cluster) callAt(ctx context.Context, a balancer.Attempt[*Upstream], lease *auth.Lease, q call) ([]byte, int, error) {
+	defer a.Done()
+	defer a.Report(balancer.Neutral)
+	u := a.Value()
+	to := u.own
+	switch {
+	case !q.own:
+		to = u.connectionsFor(lease)
+	case lease.EndpointGeneration() != u.generation:
+		return nil, 0, errGeneration
+	}
+	header := http.Header{}
+	auth.Rebuild(header, http.Header{"Accept": {q.accept}}, lease, auth.RebuildOptions{
+		DefaultUserAgent: c.UserAgent,
+		SchemeHTTP:       u.URL.Scheme == "http",
+	})
+	request := h1.Request{Method: q.method, Target: q.path, Host: u.URL.Host, Header: header}
+	if q.body != nil {
+		header["Content-Type"] = []string{"application/json"}
+		request.Payload = q.body
+	}
+	if !q.own { // as for clients of shared listeners
+		request.Target = u.path + q.path
+	}
+	resp, err := to.http1.Do(ctx, &request)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, callLimit+1))
+	switch {
+	case err != nil:
+		return nil, 0, err
+	case len(body) > callLimit:
+		return nil, 0, fmt.Errorf("%s: %w", q.path, errTooLarge)
+	}
+	return body, resp.StatusCode, nil
+}
+
+var errGeneration = errors.New("the connection parameters have just changed")
+
+var errTooLarge = errors.New("the answer is larger than 16 MiB")

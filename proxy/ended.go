@@ -1,0 +1,78 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+)
+
+// CloseReason says who ended a request: the annotation kuberelay/close-reason
+// of audit events, and a metric's label.
+type CloseReason string
+
+// The reasons. A request that came to its own end has none.
+const (
+	CloseClient     CloseReason = "client"     // the client left
+	CloseUpstream   CloseReason = "upstream"   // the API server broke off
+	CloseDown       CloseReason = "down"       // the API server is down
+	CloseShutdown   CloseReason = "shutdown"   // kuberelay stops
+	CloseDrain      CloseReason = "drain"      // an operator drains the API server
+	CloseRevoked    CloseReason = "revoked"    // an operator revoked the client
+	CloseExpired    CloseReason = "expired"    // what identified the client has expired
+	CloseRemoved    CloseReason = "removed"    // a reload removed the client, its evidence, grant or listener
+	ClosePolicy     CloseReason = "policy"     // a reload narrowed what the client may do
+	CloseCredential CloseReason = "credential" // a reload replaced what the cluster is called with
+)
+
+// EndedError ends a request from outside: its reason, and a text for people.
+type EndedError struct {
+	Reason CloseReason
+	why    string
+}
+
+// Ended returns an error with which [Registry.Review] ends a request.
+func Ended(reason CloseReason, why string) *EndedError { return &EndedError{reason, why} }
+
+func (e *EndedError) Error() string { return e.why }
+
+// endedBy returns what ended ctx from outside; nil: nothing, or the client
+// left.
+func endedBy(ctx context.Context) *EndedError {
+	if ctx.Err() == nil {
+		return nil
+	}
+	if ended, ok := errors.AsType[*EndedError](context.Cause(ctx)); ok {
+		return ended
+	}
+	return nil
+}
+
+// clientLeft says whether the client has closed the connection, or its side of
+// it. net/http would send 200 for an answer that is not given then.
+func (x *exchange) clientLeft() bool {
+	return x.r.Context().Err() != nil && endedBy(x.r.Context()) == nil
+}
+
+// closeReason reads why an exchange came to an end that was not its own.
+func (x *exchange) closeReason() CloseReason {
+	if ended := endedBy(x.r.Context()); ended != nil {
+		return ended.Reason
+	}
+	if ended, ok := errors.AsType[*EndedError](x.err); ok {
+		return ended.Reason
+	}
+	switch {
+	case x.err == nil:
+		return x.closedBy
+	case errors.Is(x.err, errCut), errors.Is(x.err, errAbandoned):
+		return CloseDown
+	case errors.Is(x.err, errDraining):
+		return CloseShutdown
+	case errors.Is(x.err, errClientLeft), x.clientLeft():
+		return CloseClient
+	case x.closedBy != "":
+		return x.closedBy
+	case x.streamed:
+		return CloseUpstream
+	}
+	return "" // the answer says it
+}

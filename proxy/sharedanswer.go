@@ -1,0 +1,111 @@
+package proxy
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+
+	"go.uber.org/zap"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/kuberelay/kuberelay/auth"
+	"github.com/kuberelay/kuberelay/auth/identify"
+	"github.com/kuberelay/kuberelay/auth/limit"
+)
+
+var errRevoked = errors.New("the client was revoked by an operator")
+
+// answerUnauthenticated is a 401 without a challenge: what kuberelay accepts,
+// a browser's password dialogue cannot give.
+func answerUnauthenticated(err error) answer {
+	a := answer{
+		code: http.StatusUnauthorized, reason: metav1.StatusReasonUnauthorized,
+		cause: "Identity", message: err.Error(),
+	}
+	if refusal, ok := errors.AsType[*identify.Refusal](err); ok {
+		a.cause = metav1.CauseType(refusal.Reason)
+	}
+	return a
+}
+
+// answerLimit is the API server's own answer for too many requests, of
+// priority and fairness (KEP-1040).
+func answerLimit(err error) answer {
+	a := answer{
+		code: http.StatusTooManyRequests, reason: metav1.StatusReasonTooManyRequests,
+		cause: "Limit", message: err.Error(), retryAfter: 1,
+	}
+	if exceeded, ok := errors.AsType[*limit.Exceeded](err); ok {
+		a.cause, a.retryAfter = metav1.CauseType(exceeded.Limit), exceeded.RetryAfter
+	}
+	return a
+}
+
+// answerEnded is for a request that was ended from outside before its answer
+// had begun. It may have been processed.
+func answerEnded(e *EndedError) answer {
+	a := answerForbidden(metav1.CauseType(e.Reason), e.Error())
+	if e.Reason == CloseExpired || e.Reason == CloseRevoked || e.Reason == CloseRemoved {
+		a.code, a.reason = http.StatusUnauthorized, metav1.StatusReasonUnauthorized
+	}
+	return a
+}
+
+// answerNoUpgrade is for an upstream that neither switches protocols nor
+// refuses.
+func answerNoUpgrade(code int) answer {
+	return answer{
+		code: http.StatusBadGateway, reason: metav1.StatusReasonInternalError, cause: "UpstreamUpgrade",
+		message: fmt.Sprintf("the API server answered the upgrade with status %d", code),
+	}
+}
+
+// failCredential answers when there is nothing to call the cluster with.
+// Clients of a shared listener learn which credential, and the log why.
+func (x *exchange) failCredential(err error) {
+	if x.caller == nil {
+		x.fail(answerCredential(err.Error()), err)
+		return
+	}
+	if ended := endedBy(x.r.Context()); ended != nil {
+		x.fail(answerEnded(ended), ended)
+		return
+	}
+	x.refusal = RefusedCredential
+	x.fail(answer{
+		code: http.StatusServiceUnavailable, reason: metav1.StatusReasonServiceUnavailable, retryAfter: 1,
+		cause: "Credential", message: fmt.Sprintf("the credential %q cannot be had; kuberelay's log says why", x.caller.Grant.Credential),
+	}, err)
+}
+
+// failRefusedCredential answers when the API server refuses the credential and
+// there is no newer one. Its 401 would be read as one about the client's own.
+func (x *exchange) failRefusedCredential() {
+	name := x.caller.Grant.Credential
+	x.h.o.Log.Warn("the API server refuses a credential",
+		zap.String("cluster", x.cluster.Name), zap.String("upstream", x.upstream), zap.String("credential", name), zap.String("client", x.caller.Client.Name))
+	x.refusal = RefusedCredential
+	x.fail(answer{
+		code: http.StatusBadGateway, reason: metav1.StatusReasonInternalError, cause: "UpstreamCredential",
+		message: fmt.Sprintf("the API server refuses the credential %q, with which kuberelay calls it", name),
+	}, errRefusedCredential)
+}
+
+var errRefusedCredential = errors.New("the API server refuses the credential")
+
+// rebuildShared makes the headers that go upstream for a shared listener's
+// client.
+func (x *exchange) rebuildShared(scheme string) {
+	o := auth.SharedOptions{
+		As:               x.caller.As,
+		PeerIP:           peerIP(x.r),
+		DefaultUserAgent: x.cluster.UserAgent,
+		SchemeHTTP:       scheme == "http",
+	}
+	if x.upgrade {
+		o.Upgrade = upgradeProtocol(x.r)
+	}
+	auth.RebuildShared(x.header, x.r.Header, x.lease, o)
+	x.header[auditIDHeader] = []string{x.auditID}
+	x.injected = true
+}

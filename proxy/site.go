@@ -1,0 +1,132 @@
+package proxy
+
+import (
+	"net"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// site keeps browsers out: what a page makes one send names the page's origin,
+// or, after DNS rebinding, a host that is not ours. No browser is a client of
+// a shared listener.
+func (v *visit) site() bool {
+	r := v.r
+	switch site := r.Header.Get("Sec-Fetch-Site"); {
+	case !v.hostAllowed():
+		v.deny(deniedHost, answer{
+			code: http.StatusMisdirectedRequest, reason: "MisdirectedRequest", cause: "Host",
+			message: "this listener does not answer to the host name of the request; the configuration's hosts names those that it does answer to",
+		})
+		return false
+	case len(r.Header["Origin"]) > 0, site != "" && site != "none":
+		v.deny(deniedCrossSite, answerForbidden("CrossSite", "the request was made by a web page: its Origin or Sec-Fetch-Site header says so"))
+		return false
+	}
+	return true
+}
+
+// hostAllowed compares the request's host, in an absolute target or the Host
+// header, with the listener's. An address is also right where it is the one
+// that the connection came to: no name can be rebound to that.
+func (v *visit) hostAllowed() bool {
+	host := hostname(v.r.Host)
+	if host == "" {
+		return false
+	}
+	if slices.Contains(v.h.o.Shared.Hosts, host) {
+		return true
+	}
+	address, err := netip.ParseAddr(host)
+	if err != nil {
+		return false
+	}
+	local, ok := v.r.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr)
+	if !ok {
+		return false
+	}
+	return local.AddrPort().Addr().Unmap() == address.Unmap()
+}
+
+// hostname is the host of a Host header in lower case, without port, brackets
+// and a last dot; "" for none, or for what is no host.
+func hostname(hostport string) string {
+	host := hostport
+	if i := strings.LastIndexByte(hostport, ':'); i >= 0 && !strings.HasSuffix(hostport, "]") {
+		port := hostport[i+1:]
+		if strings.Trim(port, "0123456789") != "" {
+			return ""
+		}
+		host = hostport[:i]
+	}
+	if inner, ok := strings.CutPrefix(host, "["); ok {
+		if host, ok = strings.CutSuffix(inner, "]"); !ok {
+			return ""
+		}
+	} else if strings.Contains(host, ":") {
+		return ""
+	}
+	return strings.ToLower(strings.TrimSuffix(host, "."))
+}
+
+// DefaultHosts are the host names of a shared listener that has none
+// configured: the host of its address, and the names of this machine to
+// itself.
+func DefaultHosts(address string) []string {
+	hosts := []string{"localhost", "127.0.0.1", "::1"}
+	if strings.HasPrefix(address, "unix:") || strings.HasPrefix(address, "systemd:") {
+		return hosts
+	}
+	if host, _, err := net.SplitHostPort(address); err == nil && host != "" && !slices.Contains(hosts, strings.ToLower(host)) {
+		hosts = append(hosts, strings.ToLower(host))
+	}
+	return hosts
+}
+
+// Hosts are configured host names as [SharedOptions] wants them.
+func Hosts(names []string) []string {
+	hosts := make([]string, 0, len(names))
+	for _, name := range names {
+		hosts = append(hosts, strings.ToLower(strings.TrimSuffix(strings.Trim(name, "[]"), ".")))
+	}
+	return hosts
+}
+
+// keepHere makes sure that an answer of the API server itself leads nowhere
+// else: a Location on the server's own origin becomes a path here, and an
+// answer with another is not passed on. What stands behind …/proxy/ may send
+// its clients where it likes; the credential does not go along.
+func (x *exchange) keepHere(h http.Header, resp *http.Response) bool {
+	location := h.Get("Location")
+	if location == "" || x.target.reachesBeyond() {
+		return true
+	}
+	u, err := x.r.URL.Parse(location)
+	if err != nil {
+		return x.astray(h, resp)
+	}
+	absolute := strings.Contains(location, "//")
+	if !absolute {
+		return true
+	}
+	if u.Host != x.request.Host {
+		return x.astray(h, resp)
+	}
+	u.Scheme, u.Host, u.User = "", "", nil
+	h.Set("Location", u.String())
+	return true
+}
+
+// astray answers in place of a redirect to another server.
+func (x *exchange) astray(h http.Header, resp *http.Response) bool {
+	clear(h)
+	discard(resp)
+	x.fail(answer{
+		code: http.StatusBadGateway, reason: metav1.StatusReasonInternalError, cause: "UpstreamRedirect",
+		message: "the API server redirects to another server, which is not passed on",
+	}, nil)
+	return false
+}

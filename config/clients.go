@@ -44,7 +44,12 @@ func (g *Grant) validate(field string, known known, p *problems) {
 	p.addReference(field+".cluster", g.Cluster, known.clusters)
 	p.addReference(field+".credential", g.Credential, known.credentials)
 	p.addReference(field+".policy", g.Policy, known.policies)
-	_, err := auth.NewAs(g.Impersonate)
+	who := g.Impersonate
+	if who.User == "" && (who.UID != "" || len(who.Groups) > 0 || len(who.Extra) > 0) {
+		p.add(field+".impersonate.user", errors.New("is missing: uid, groups and extra are a user's"))
+		return
+	}
+	_, err := auth.NewAs(who)
 	p.add(field+".impersonate", err)
 }
 

@@ -114,7 +114,7 @@ func (d *Daemon) shared(l config.Listener) *proxy.SharedOptions {
 		Peer:     peerOf,
 	}
 	if len(l.Hosts) > 0 {
-		s.Hosts = proxy.Hosts(l.Hosts)
+		s.Hosts = proxy.CleanHosts(l.Hosts)
 	}
 	if s.Accepted.Has(identify.UID) { // and the connection is of a Unix socket
 		s.Mint = func(client string, uid uint32) (string, time.Time) { return d.minter.Mint(client, uid, mintedFor) }

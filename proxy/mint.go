@@ -64,7 +64,7 @@ func (v *visit) mint() {
 		v.deny(deniedBadPath, answerBadRequest("the token cannot be encoded"))
 		return
 	}
-	if !v.audit(answer{code: http.StatusCreated}) {
+	if !v.audit(answer{code: http.StatusOK}) {
 		return
 	}
 	h := v.w.Header()
@@ -72,6 +72,6 @@ func (v *visit) mint() {
 	h.Set("Cache-Control", "no-store")
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	h.Set(auditIDHeader, v.auditID)
-	v.w.WriteHeader(http.StatusCreated)
+	v.w.WriteHeader(http.StatusOK)
 	_, _ = v.w.Write(body) // the client may be gone
 }

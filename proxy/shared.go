@@ -24,7 +24,7 @@ type SharedOptions struct {
 	// Accepted are the kinds of evidence that count here.
 	Accepted identify.Accepted
 	// Hosts are the host names that the listener answers to, in lower case and
-	// without port.
+	// without port. nil: on a Unix socket to all, else to its own addresses.
 	Hosts []string
 	// Peer returns what is known of a request's connection.
 	Peer func(*http.Request) *identify.Peer

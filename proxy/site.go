@@ -33,11 +33,15 @@ func (v *visit) site() bool {
 // header, with the listener's. An address is also right where it is the one
 // that the connection came to: no name can be rebound to that.
 func (v *visit) hostAllowed() bool {
+	hosts := v.h.o.Shared.Hosts
+	if v.peer.Unix && (hosts == nil || v.r.URL.Path == credentialPath) {
+		return true // what no name leads to, none can be rebound to
+	}
 	host := hostname(v.r.Host)
 	if host == "" {
 		return false
 	}
-	if slices.Contains(v.h.o.Shared.Hosts, host) {
+	if slices.Contains(hosts, host) {
 		return true
 	}
 	address, err := netip.ParseAddr(host)
@@ -74,10 +78,13 @@ func hostname(hostport string) string {
 
 // DefaultHosts are the host names of a shared listener that has none
 // configured: the host of its address, and the names of this machine to
-// itself.
+// itself. A Unix socket has none, and answers to every host.
 func DefaultHosts(address string) []string {
+	if strings.HasPrefix(address, "unix:") {
+		return nil
+	}
 	hosts := []string{"localhost", "127.0.0.1", "::1"}
-	if strings.HasPrefix(address, "unix:") || strings.HasPrefix(address, "systemd:") {
+	if strings.HasPrefix(address, "systemd:") {
 		return hosts
 	}
 	if host, _, err := net.SplitHostPort(address); err == nil && host != "" && !slices.Contains(hosts, strings.ToLower(host)) {
@@ -86,8 +93,8 @@ func DefaultHosts(address string) []string {
 	return hosts
 }
 
-// Hosts are configured host names as [SharedOptions] wants them.
-func Hosts(names []string) []string {
+// CleanHosts are configured host names as [SharedOptions] wants them.
+func CleanHosts(names []string) []string {
 	hosts := make([]string, 0, len(names))
 	for _, name := range names {
 		hosts = append(hosts, strings.ToLower(strings.TrimSuffix(strings.Trim(name, "[]"), ".")))

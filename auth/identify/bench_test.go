@@ -14,8 +14,8 @@ func thousands(n int) []Client {
 	for i := range clients {
 		name := fmt.Sprint("client-", i)
 		clients[i] = Client{Name: name, Match: []Match{
-			{UID: uid(uint32(10000 + i))},
-			{TokenSHA256: sha(name)},
+			{UID: new(uint32(10000 + i))},
+			{TokenSHA256: sha(benchmarkToken(i))},
 			{Certificate: &CertificateMatch{CommonName: name}},
 			{OIDC: &OIDCMatch{Issuer: "https://login.example.org", Audience: "kuberelay", Claim: "email", Value: name + "@example.org"}},
 		}}
@@ -29,6 +29,8 @@ func BenchmarkNewDirectoryOf10000Clients(b *testing.B) {
 		newDirectory(b, clients, Options{})
 	}
 }
+
+func benchmarkToken(n int) string { return fmt.Sprintf("kuberelay_%043d", n) }
 
 // kubectl's headers, besides Authorization.
 var usual = []string{"Accept: application/json", "Accept-Encoding: gzip", "User-Agent: kubectl/v1.37.2", "Kubectl-Command: kubectl get", "Kubectl-Session: 9d2c"}
@@ -48,7 +50,7 @@ func BenchmarkIdentifyByUID(b *testing.B) {
 }
 
 func BenchmarkIdentifyByToken(b *testing.B) {
-	benchmark(b, newDirectory(b, thousands(10000), Options{}), request(b, append(usual, bearer("client-5000"))...), remote())
+	benchmark(b, newDirectory(b, thousands(10000), Options{}), request(b, append(usual, bearer(benchmarkToken(5000)))...), remote())
 }
 
 func BenchmarkIdentifyByMintedToken(b *testing.B) {

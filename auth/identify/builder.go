@@ -24,18 +24,28 @@ type builder struct {
 	d          *Directory
 	clients    []Client
 	lookupUser func(string) (uint32, error)
-	owners     map[any]owner
+	owners     map[key]owner
 	problems   []error
 }
 
 // owner is the match that evidence belongs to.
 type owner struct{ client, match int }
 
-// Keys of owners; user IDs and tokens are there as uint32 and digest.
+// key is evidence as configured, which one client can have.
+type key interface{ what() string }
+
 type (
+	uidKey        uint32
 	commonNameKey string
 	claimKey      struct{ issuer, audience, claim, value string }
 )
+
+func (k uidKey) what() string        { return fmt.Sprintf("uid %d", uint32(k)) }
+func (d digest) what() string        { return "token " + d.fingerprint() + "…" }
+func (k commonNameKey) what() string { return fmt.Sprintf("the certificate name %q", string(k)) }
+func (k claimKey) what() string {
+	return fmt.Sprintf("%s %q of issuer %s for audience %q", k.claim, k.value, k.issuer, k.audience)
+}
 
 func (b *builder) problem(at owner, field, format string, args ...any) {
 	b.problems = append(b.problems, &MatchError{
@@ -92,17 +102,17 @@ func (b *builder) match(at owner, client string, m *Match) {
 
 // claim makes the match the evidence's owner. It returns false if the evidence
 // has one already; that is a problem if it is another client, or told so.
-func (b *builder) claim(at owner, field string, key any, what string, twice bool) bool {
-	first, taken := b.owners[key]
+func (b *builder) claim(at owner, field string, k key, twice bool) bool {
+	first, taken := b.owners[k]
 	switch {
 	case !taken:
-		b.owners[key] = at
+		b.owners[k] = at
 		return true
 	case first.client != at.client:
 		b.problem(at, field, "%s identifies client %q and client %q (clients[%d].match[%d]): it can identify one only",
-			what, b.clients[at.client].Name, b.clients[first.client].Name, first.client, first.match)
+			k.what(), b.clients[at.client].Name, b.clients[first.client].Name, first.client, first.match)
 	case !twice:
-		b.problem(at, field, "%s is in match[%d] of the same client too: leave one of them out", what, first.match)
+		b.problem(at, field, "%s is in match[%d] of the same client too: leave one of them out", k.what(), first.match)
 	}
 	return false
 }
@@ -113,7 +123,7 @@ func (b *builder) uid(at owner, field, client string, uid uint32) {
 		return
 	}
 	// The same user by name and by number is one client twice, and harmless.
-	if b.claim(at, field, uid, fmt.Sprintf("uid %d", uid), true) {
+	if b.claim(at, field, uidKey(uid), true) {
 		b.d.uids[uid] = &uidEntry{client: client, uid: uid}
 	}
 }
@@ -132,17 +142,17 @@ func (b *builder) unixUser(at owner, client, name string) {
 }
 
 func (b *builder) token(at owner, client, sum string, expires time.Time) {
-	key, err := parseDigest(sum)
+	d, err := parseDigest(sum)
 	if err != nil {
 		b.problem(at, "tokenSHA256", "%w: run kuberelay token for a new token and its tokenSHA256", err)
 		return
 	}
-	if key == emptyDigest {
+	if d == emptyDigest {
 		b.problem(at, "tokenSHA256", "is the SHA-256 of nothing: run kuberelay token for a new token and its tokenSHA256")
 		return
 	}
-	if b.claim(at, "tokenSHA256", key, "token "+key.fingerprint()+"…", false) {
-		b.d.tokens[key] = &tokenEntry{client: client, sum: key, expires: expires}
+	if b.claim(at, "tokenSHA256", d, false) {
+		b.d.tokens[d] = &tokenEntry{client: client, sum: d, expires: expires}
 	}
 }
 
@@ -151,7 +161,7 @@ func (b *builder) certificate(at owner, client, name string) {
 	switch {
 	case name == "":
 		b.problem(at, field, "is empty: give the subject's common name")
-	case b.claim(at, field, commonNameKey(name), fmt.Sprintf("the certificate name %q", name), true):
+	case b.claim(at, field, commonNameKey(name), true):
 		b.d.commonNames[name] = client
 	}
 }
@@ -162,8 +172,11 @@ func (b *builder) oidc(at owner, client string, m *OIDCMatch) {
 	if claim == "" {
 		claim = "sub"
 	}
-	if err := checkIssuer(m.Issuer); err != nil {
-		b.problem(at, "oidc.issuer", "%q: %w", m.Issuer, err)
+	known := b.d.issuers[m.Issuer]
+	if known == nil {
+		if err := checkIssuer(m.Issuer); err != nil {
+			b.problem(at, "oidc.issuer", "%q: %w", m.Issuer, err)
+		}
 	}
 	if m.Audience == "" {
 		b.problem(at, "oidc.audience", "is empty: give kuberelay's client ID at the issuer, which its tokens have in aud")
@@ -177,7 +190,6 @@ func (b *builder) oidc(at owner, client string, m *OIDCMatch) {
 	if len(b.problems) > before {
 		return
 	}
-	known := b.d.issuers[m.Issuer]
 	if known == nil {
 		iss, err := b.d.oidc.open(m.Issuer, m.CAFile)
 		if err != nil {
@@ -192,8 +204,7 @@ func (b *builder) oidc(at owner, client string, m *OIDCMatch) {
 			m.CAFile, known.issuer.caFile, known.first.client, known.first.match, b.clients[known.first.client].Name)
 		return
 	}
-	key := claimKey{m.Issuer, m.Audience, claim, m.Value}
-	if b.claim(at, "oidc.value", key, fmt.Sprintf("%s %q of issuer %s", claim, m.Value, m.Issuer), true) {
+	if b.claim(at, "oidc.value", claimKey{m.Issuer, m.Audience, claim, m.Value}, true) {
 		known.add(m.Audience, claim, m.Value, client)
 	}
 }

@@ -99,7 +99,7 @@ func NewDirectory(clients []Client, o Options) (*Directory, error) {
 	}
 	b := builder{
 		clients: clients, lookupUser: o.LookupUser,
-		owners: make(map[any]owner, len(clients)),
+		owners: make(map[key]owner, len(clients)),
 		d: &Directory{
 			names:       make(map[string]int, len(clients)),
 			uids:        make(map[uint32]*uidEntry, len(clients)),

@@ -22,7 +22,7 @@ func TestEveryProblemIsFoundAndPlaced(t *testing.T) {
 	same := func(*OIDCMatch) {}
 	one := func(m ...Match) []Client { return []Client{{Name: "alice", Match: m}} }
 	two := func(a, b Match) []Client {
-		return []Client{{Name: "alice", Match: []Match{a}}, {Name: "bob", Match: []Match{{UID: uid(7)}, b}}}
+		return []Client{{Name: "alice", Match: []Match{a}}, {Name: "bob", Match: []Match{{UID: new(uint32(7))}, b}}}
 	}
 	const inTwo = "clients[1].match[1]."
 
@@ -31,23 +31,23 @@ func TestEveryProblemIsFoundAndPlaced(t *testing.T) {
 		path    string   // "" for no problem
 		says    []string // what the message has
 	}{
-		"a client without a name":             {[]Client{{Match: []Match{{UID: uid(1)}}}}, "clients[0].name", nil},
+		"a client without a name":             {[]Client{{Match: []Match{{UID: new(uint32(1))}}}}, "clients[0].name", nil},
 		"two clients of one name":             {[]Client{{Name: "a"}, {Name: "a"}}, "clients[1].name", []string{"clients[0]"}},
 		"a client with a name of Kubernetes'": {[]Client{{Name: "system:admin"}}, "clients[0].name", nil},
 		"an empty match":                      {one(Match{}), "clients[0].match[0]", []string{"0 of", "exactly one"}},
-		"a match of two kinds":                {one(Match{UID: uid(1), UnixUser: "alice"}), "clients[0].match[0]", []string{"2 of", "exactly one"}},
-		"an expiry without a token":           {one(Match{UID: uid(1), Expires: time.Now()}), "clients[0].match[0].expires", nil},
+		"a match of two kinds":                {one(Match{UID: new(uint32(1)), UnixUser: "alice"}), "clients[0].match[0]", []string{"2 of", "exactly one"}},
+		"an expiry without a token":           {one(Match{UID: new(uint32(1)), Expires: time.Now()}), "clients[0].match[0].expires", nil},
 
-		"a uid of nobody":                   {one(Match{UID: uid(noUID)}), "clients[0].match[0].uid", nil},
-		"uid 0 as it is written":            {one(Match{UID: uid(0)}), "", nil},
-		"the overflow uid as it is written": {one(Match{UID: uid(overflowUID)}), "", nil},
+		"a uid of nobody":                   {one(Match{UID: new(uint32(noUID))}), "clients[0].match[0].uid", nil},
+		"uid 0 as it is written":            {one(Match{UID: new(uint32(0))}), "", nil},
+		"the overflow uid as it is written": {one(Match{UID: new(uint32(overflowUID))}), "", nil},
 		"a user that resolves to uid 0":     {one(Match{UnixUser: "root"}), "clients[0].match[0].unixUser", []string{"uid: 0"}},
 		"a user that has the overflow uid":  {one(Match{UnixUser: "nobody"}), "clients[0].match[0].unixUser", []string{"uid: 65534"}},
 		"a user that has nobody's uid":      {one(Match{UnixUser: "last"}), "clients[0].match[0].unixUser", nil},
 		"a user that is not there":          {one(Match{UnixUser: "carol"}), "clients[0].match[0].unixUser", []string{"carol", "unknown user"}},
-		"one user by uid and by name":       {one(Match{UID: uid(1001)}, Match{UnixUser: "alice"}), "", nil},
-		"a uid of two clients":              {two(Match{UID: uid(9)}, Match{UID: uid(9)}), inTwo + "uid", []string{`"alice"`, `"bob"`, "clients[0].match[0]"}},
-		"a uid and a user of two clients":   {two(Match{UID: uid(1001)}, Match{UnixUser: "alice"}), inTwo + "unixUser", []string{`"alice"`, `"bob"`}},
+		"one user by uid and by name":       {one(Match{UID: new(uint32(1001))}, Match{UnixUser: "alice"}), "", nil},
+		"a uid of two clients":              {two(Match{UID: new(uint32(9))}, Match{UID: new(uint32(9))}), inTwo + "uid", []string{`"alice"`, `"bob"`, "clients[0].match[0]"}},
+		"a uid and a user of two clients":   {two(Match{UID: new(uint32(1001))}, Match{UnixUser: "alice"}), inTwo + "unixUser", []string{`"alice"`, `"bob"`}},
 		"a token's hash that is too short":  {one(Match{TokenSHA256: "ab"}), "clients[0].match[0].tokenSHA256", []string{"kuberelay token"}},
 		"a token's hash in upper case":      {one(Match{TokenSHA256: strings.ToUpper(sha("x"))}), "clients[0].match[0].tokenSHA256", nil},
 		"a token's hash that is not hex":    {one(Match{TokenSHA256: strings.Repeat("g", 64)}), "clients[0].match[0].tokenSHA256", nil},
@@ -105,8 +105,8 @@ func TestEveryProblemIsFoundAndPlaced(t *testing.T) {
 
 func TestAllProblemsAreToldAtOnce(t *testing.T) {
 	clients := []Client{
-		{Name: "a", Match: []Match{{UID: uid(1)}, {}, {TokenSHA256: "x"}}},
-		{Name: "a", Match: []Match{{UID: uid(1)}, {OIDC: &OIDCMatch{}}}},
+		{Name: "a", Match: []Match{{UID: new(uint32(1))}, {}, {TokenSHA256: "x"}}},
+		{Name: "a", Match: []Match{{UID: new(uint32(1))}, {OIDC: &OIDCMatch{}}}},
 	}
 	_, err := NewDirectory(clients, Options{LookupUser: users})
 	joined, ok := err.(interface{ Unwrap() []error })
@@ -173,12 +173,12 @@ func TestReviewAfterAReload(t *testing.T) {
 		want    [3]string // by uid, by uid and token, by uid and minted token
 	}{
 		"nothing changed":            {team(time.Time{}), [3]string{"", "", ""}},
-		"only what stays is matched": {client("alice", Match{UID: uid(1001)}), [3]string{"", ReasonInvalidToken, ""}},
+		"only what stays is matched": {client("alice", Match{UID: new(uint32(1001))}), [3]string{"", ReasonInvalidToken, ""}},
 		"the token has another uid":  {client("alice", Match{TokenSHA256: sha(aliceToken)}), [3]string{ReasonUnknownClient, ReasonUnknownClient, ReasonUnknownClient}},
-		"the client has gone":        {client("bob", Match{UID: uid(1002)}), [3]string{ReasonUnknownClient, ReasonUnknownClient, ReasonUnknownClient}},
-		"the uid is another's":       {client("bob", Match{UID: uid(1001)}), [3]string{ReasonUnknownClient, ReasonUnknownClient, ReasonUnknownClient}},
+		"the client has gone":        {client("bob", Match{UID: new(uint32(1002))}), [3]string{ReasonUnknownClient, ReasonUnknownClient, ReasonUnknownClient}},
+		"the uid is another's":       {client("bob", Match{UID: new(uint32(1001))}), [3]string{ReasonUnknownClient, ReasonUnknownClient, ReasonUnknownClient}},
 		"the token is another's": {
-			append(client("alice", Match{UID: uid(1001)}), client("bob", Match{TokenSHA256: sha(aliceToken)})...),
+			append(client("alice", Match{UID: new(uint32(1001))}), client("bob", Match{TokenSHA256: sha(aliceToken)})...),
 			[3]string{"", ReasonUnknownClient, ""},
 		},
 		"the token expires now": {team(c.now()), [3]string{"", ReasonExpired, ""}},
@@ -192,8 +192,8 @@ func TestReviewAfterAReload(t *testing.T) {
 			}
 		})
 	}
-	if got := reason(t, before.Review(&Identity{}, c.now())); got != ReasonNoCredential {
-		t.Errorf("nobody: refused with %q, want %q", got, ReasonNoCredential)
+	if got := reason(t, before.Review(&Identity{}, c.now())); got != ReasonNothingPresented {
+		t.Errorf("nobody: refused with %q, want %q", got, ReasonNothingPresented)
 	}
 }
 

@@ -44,16 +44,14 @@ func sha(token string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-func uid(n uint32) *uint32 { return &n }
-
 // team is the clients of most tests: alice by everything, bob and root by some.
 func team(expires time.Time) []Client {
 	return []Client{
 		{Name: "alice", Match: []Match{
-			{UID: uid(1001)}, {TokenSHA256: sha(aliceToken), Expires: expires}, {Certificate: &CertificateMatch{CommonName: "alice"}},
+			{UID: new(uint32(1001))}, {TokenSHA256: sha(aliceToken), Expires: expires}, {Certificate: &CertificateMatch{CommonName: "alice"}},
 		}},
 		{Name: "bob", Match: []Match{{UnixUser: "bob"}, {TokenSHA256: sha(bobToken)}, {Certificate: &CertificateMatch{CommonName: "bob"}}}},
-		{Name: "root", Match: []Match{{UID: uid(0)}}},
+		{Name: "root", Match: []Match{{UID: new(uint32(0))}}},
 	}
 }
 

@@ -108,7 +108,8 @@ func (g *gathering) token(ctx context.Context, token string, p *Peer, accepted A
 	if strings.HasPrefix(token, mintedPrefix) {
 		return g.mintedToken(token, p, accepted)
 	}
-	sum := digest(sha256.Sum256([]byte(token)))
+	var buffer [1 << 10]byte // Spares most tokens' copy on the heap.
+	sum := digest(sha256.Sum256(append(buffer[:0], token...)))
 	if entry := g.d.tokens[sum]; entry != nil && subtle.ConstantTimeCompare(entry.sum[:], sum[:]) == 1 {
 		if !accepted.Has(Bearer) {
 			return notAccepted("a configured token", accepted)
@@ -163,7 +164,7 @@ func (g *gathering) add(e evidence) *Refusal {
 // at the time now. The error is a [*Refusal]. It asks no issuer.
 func (d *Directory) Review(i *Identity, now time.Time) error {
 	if i.evidence[0] == nil {
-		return refuse(ReasonNoCredential, "there is no client")
+		return refuse(ReasonNothingPresented, "there is no client")
 	}
 	for _, e := range i.evidence {
 		if e == nil {
@@ -192,7 +193,7 @@ func nobody(p *Peer, accepted Accepted) *Refusal {
 		return refuse(ReasonUIDUnknown, "the user ID of the connecting process is not known, so no client is; connect from a process of this machine, on a new connection"+
 			orPresent(accepted))
 	}
-	return refuse(ReasonNoCredential, "no credential was presented; this listener accepts "+accepted.String())
+	return refuse(ReasonNothingPresented, "no credential was presented; this listener accepts "+accepted.String())
 }
 
 func orPresent(accepted Accepted) string {

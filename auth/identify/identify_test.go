@@ -85,15 +85,15 @@ func TestExactlyOneClientResultsFromAllEvidence(t *testing.T) {
 		"a valid header beside a subprotocol that is not": {everything(), remote(), nil, with(bearer(aliceToken), "Sec-WebSocket-Protocol: "+subprotocol("canary-wrong")+",x"), "", "", "", ReasonInvalidToken},
 
 		// Nothing.
-		"nothing from another machine":         {everything(), remote(), nil, nil, "", "", "", ReasonNoCredential},
-		"nothing where tokens are accepted":    {accept(Bearer), local(1001), nil, nil, "", "", "", ReasonNoCredential},
-		"nothing where nothing is accepted":    {Accepted{}, local(1001), nil, nil, "", "", "", ReasonNoCredential},
+		"nothing from another machine":         {everything(), remote(), nil, nil, "", "", "", ReasonNothingPresented},
+		"nothing where tokens are accepted":    {accept(Bearer), local(1001), nil, nil, "", "", "", ReasonNothingPresented},
+		"nothing where nothing is accepted":    {Accepted{}, local(1001), nil, nil, "", "", "", ReasonNothingPresented},
 		"a uid of nobody alone":                {everything(), local(4711), nil, nil, "", "", "", ReasonUnknownClient},
 		"a local peer whose uid is not known":  {everything(), &Peer{Loopback: true}, nil, nil, "", "", "", ReasonUIDUnknown},
 		"a uid 0 that is not known":            {accept(UID), &Peer{Loopback: true}, nil, nil, "", "", "", ReasonUIDUnknown},
 		"a remote peer where only uids count":  {accept(UID), remote(), nil, nil, "", "", "", ReasonUIDUnknown},
 		"no peer":                              {accept(UID), nil, nil, nil, "", "", "", ReasonUIDUnknown},
-		"a TLS connection without certificate": {accept(Certificate), remote(), &tls.ConnectionState{}, nil, "", "", "", ReasonNoCredential},
+		"a TLS connection without certificate": {accept(Certificate), remote(), &tls.ConnectionState{}, nil, "", "", "", ReasonNothingPresented},
 
 		// What the listener does not take.
 		"a token where only uids count":             {accept(UID), local(1001), nil, []string{bearer(aliceToken)}, "", "", "", ReasonMethodNotAccepted},
@@ -313,7 +313,7 @@ func TestNothingSecretIsPrinted(t *testing.T) {
 		m *Minter
 		e error
 	}{i, o, d, minter, refusal}
-	bytes := strings.Trim(fmt.Sprint(key[:8]), "[]")
+	bytes := strings.Trim(fmt.Sprintf("%d", key[:8]), "[]")
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%d", "%x"} {
 		for _, v := range []any{i, &i, d, minter, o, refusal, nested, &nested, errors.Unwrap(refusal)} {
 			text := fmt.Sprintf(verb, v)

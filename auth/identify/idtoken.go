@@ -48,7 +48,7 @@ func (d *Directory) idToken(ctx context.Context, token string, sum digest, accep
 		return nil, invalidToken()
 	}
 	seen := d.oidc.verified.get(sum)
-	name := ""
+	var name string
 	if seen != nil {
 		name = seen.issuer.url
 	} else {

@@ -243,7 +243,7 @@ func TestReviewOfAnIDTokenAsksNoIssuer(t *testing.T) {
 		"the match is another's": {[]Client{{Name: "bob", Match: []Match{s.match("email", "alice@example.org")}}}, ReasonUnknownClient},
 		"the value has gone":     {[]Client{{Name: "alice", Match: []Match{s.match("email", "bob@example.org")}}}, ReasonUnknownClient},
 		"the audience has gone":  {[]Client{{Name: "alice", Match: []Match{other}}}, ReasonInvalidToken},
-		"the issuer has gone":    {[]Client{{Name: "alice", Match: []Match{{UID: uid(1)}}}}, ReasonUnknownClient},
+		"the issuer has gone":    {[]Client{{Name: "alice", Match: []Match{{UID: new(uint32(1))}}}}, ReasonUnknownClient},
 		"another claim is bob's": {[]Client{
 			{Name: "alice", Match: []Match{s.match("email", "alice@example.org")}}, {Name: "bob", Match: []Match{s.match("sub", "alice-at-issuer")}},
 		}, ReasonConflict},

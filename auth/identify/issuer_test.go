@@ -1,13 +1,17 @@
 package identify
 
 import (
+	"bytes"
 	"context"
 	"crypto/rsa"
+	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -221,7 +225,7 @@ func TestWhatAnIssuerMustNotAnswer(t *testing.T) {
 		"a page without an end":     {func(f *oidcFixture) { f.answer = page(strings.Repeat(" ", maxDocument+1)) }, "too large"},
 		"a page that is no JSON":    {func(f *oidcFixture) { f.answer = page("<html>") }, "discovery"},
 		"no key that can be used":   {func(f *oidcFixture) { f.keys = []jose.JSONWebKey{{Key: []byte("secret"), KeyID: "x"}} }, "none of the keys"},
-		"more keys than are needed": {func(f *oidcFixture) { f.keys = make([]jose.JSONWebKey, 0); f.keysURL = f.URL + "/many" }, "404"},
+		"more keys than are needed": {func(f *oidcFixture) { f.keys = slices.Repeat(f.keys, maxKeys+1) }, "65 keys"},
 		"a redirect to another host": {func(f *oidcFixture) {
 			f.answer = func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, elsewhere.URL, http.StatusFound) }
 		}, "another host"},
@@ -375,6 +379,30 @@ func TestManyTokensAtOnce(t *testing.T) {
 	settle(f.issuers)
 	if n := f.asked(); n > 20*perFetch {
 		t.Errorf("the issuer was asked %d times", n)
+	}
+}
+
+func TestKeysOfNoUseAreLeftOut(t *testing.T) {
+	strong, err := rsaKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const weak = `{"kty":"RSA","kid":"weak","e":"AQAB","n":"%s"}`
+	keys := func(each ...string) []byte { return []byte(`{"keys":[` + strings.Join(each, ",") + `]}`) }
+	good, err := json.Marshal(jose.JSONWebKey{Key: strong.Public(), KeyID: "good"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	modulus := base64.RawURLEncoding.EncodeToString(bytes.Repeat([]byte{0xff}, 128)) // 1024 bits
+	set, err := parseKeys(keys(fmt.Sprintf(weak, modulus), string(good),
+		`{"kty":"OKP","crv":"Ed448","kid":"curve","x":"AA"}`, `{"kty":"new","kid":"type"}`, `{"kid":"broken"}`, `7`))
+	if err != nil || len(set.keys) != 1 || !set.has("good") {
+		t.Fatalf("%v (%v), want the good one alone", set, err)
+	}
+	for name, document := range map[string][]byte{"weak keys alone": keys(fmt.Sprintf(weak, modulus)), "no keys": keys(), "no set": []byte(`[]`), "nothing": nil} {
+		if set, err := parseKeys(document); err == nil {
+			t.Errorf("%s: %v", name, set)
+		}
 	}
 }
 

@@ -191,7 +191,7 @@ func (s *issuerServer) match(claim, value string) Match {
 func (s *issuerServer) directory(t testing.TB, issuers *Issuers) *Directory {
 	t.Helper()
 	return newDirectory(t, []Client{
-		{Name: "alice", Match: []Match{s.match("email", "alice@example.org"), {UID: uid(1001)}}},
+		{Name: "alice", Match: []Match{s.match("email", "alice@example.org"), {UID: new(uint32(1001))}}},
 		{Name: "bob", Match: []Match{s.match("email", "bob@example.org")}},
 		{Name: "carol", Match: []Match{s.match("", "carol-at-issuer")}},
 		{Name: "ops", Match: []Match{s.match("groups", "ops")}},

@@ -2,9 +2,9 @@ package identify
 
 // The reasons of a [Refusal]: the values of a metric's label.
 const (
-	// ReasonNoCredential: nothing was presented, and the peer is not one whose
+	// ReasonNothingPresented: nothing was presented, and the peer is not one whose
 	// user ID could be known.
-	ReasonNoCredential = "no_credential"
+	ReasonNothingPresented = "no_credential"
 	// ReasonUIDUnknown: the peer's user ID was needed and is not known.
 	ReasonUIDUnknown = "uid_unknown"
 	// ReasonUIDMismatch: a minted token came from another user than it is for.
@@ -33,7 +33,7 @@ const (
 // Reasons are all reasons that a [Refusal] may have.
 func Reasons() []string {
 	return []string{
-		ReasonNoCredential, ReasonUIDUnknown, ReasonUIDMismatch, ReasonMalformed, ReasonMethodNotAccepted,
+		ReasonNothingPresented, ReasonUIDUnknown, ReasonUIDMismatch, ReasonMalformed, ReasonMethodNotAccepted,
 		ReasonInvalidToken, ReasonInvalidCertificate, ReasonExpired, ReasonUnknownClient, ReasonConflict,
 		ReasonRevoked, ReasonIssuerUnavailable,
 	}

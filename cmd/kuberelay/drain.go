@@ -14,9 +14,9 @@ func newDrain(s streams) *cobra.Command {
 		Use:   "drain CLUSTER UPSTREAM",
 		Short: "Take an API server out of use",
 		Long: `Takes an API server out of use, for its maintenance: new requests go to the
-cluster's others, and streams to it are ended, so that their clients come back
-through another one. It is probed as before. With nothing else left, it is used
-all the same. It lasts until kuberelay undrain, also over a restart.`,
+cluster's others, and watches move there. What else is open on it may finish;
+kuberelay status shows how much that is. The server is probed as before, and
+used if none of the others can be. It lasts until kuberelay undrain.`,
 		Example: `# Before 10.0.0.11 is upgraded
 COMMAND prod 10.0.0.11:6443`,
 	}, (*admin.Client).Drain, "%s of cluster %s is draining: it gets no new requests.\n")

@@ -21,7 +21,8 @@ func newRevoke(s streams) *cobra.Command {
 		Short: "Refuse a client from now on, and end what it has open",
 		Long: `Refuses a client from now on, whatever it presents, and ends its requests,
 watches, exec sessions and port-forwards within a second. Others notice nothing.
-It lasts until it is lifted, also over a restart and a reload.`,
+It lasts until it is lifted or its time is over, also over a reload; over a
+restart, too, if the configuration has a stateFile.`,
 		Example: `# Alice's laptop was stolen
 COMMAND alice --reason='laptop stolen, ticket 1234'
 

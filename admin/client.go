@@ -82,7 +82,7 @@ func (c *Client) Status(ctx context.Context) (Status, error) {
 // [*RefusedError].
 func (c *Client) Reload(ctx context.Context) (changed []string, err error) {
 	var answer reloadAnswer
-	err = c.do(ctx, http.MethodPost, "/control/v1/reload", struct{}{}, &answer)
+	err = c.do(ctx, http.MethodPost, "/control/v1/reload", reloadRequest{}, &answer)
 	return answer.Changed, err
 }
 

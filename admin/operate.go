@@ -41,7 +41,7 @@ func (c *Control) mount(mux *http.ServeMux) {
 }
 
 // operation decodes a request, lets do it, logs it with who asked, and answers.
-func operation[Request any](c *Control, method string, able bool, do func(context.Context, Request) (answer any, err error)) http.Handler {
+func operation[Request asked](c *Control, method string, able bool, do func(context.Context, Request) (answer any, err error)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != method {
 			w.Header().Set("Allow", method)
@@ -65,8 +65,11 @@ func operation[Request any](c *Control, method string, able bool, do func(contex
 		ctx, cancel := context.WithTimeout(r.Context(), reloadTimeout)
 		defer cancel()
 		answer, err := do(ctx, request)
-		c.options.Log.Info("operator's request", zap.String("operation", strings.TrimPrefix(r.URL.Path, "/control/v1/")),
-			by(r.Context()), zap.Any("request", request), zap.Any("answer", answer), zap.Error(err))
+		fields := append([]zap.Field{zap.String("operation", strings.TrimPrefix(r.URL.Path, "/control/v1/")), by(r.Context())}, request.fields()...)
+		if told, ok := answer.(told); ok && err == nil {
+			fields = append(fields, told.outcome()...)
+		}
+		c.options.Log.Info("operator's request", append(fields, zap.Error(err))...)
 		if err != nil {
 			fail(w, err)
 			return
@@ -134,7 +137,7 @@ func messages(err error) []string {
 
 func invalid(format string, args ...any) error { return &InvalidError{fmt.Errorf(format, args...)} }
 
-func (c *Control) reload(ctx context.Context, _ struct{}) (any, error) {
+func (c *Control) reload(ctx context.Context, _ reloadRequest) (any, error) {
 	changed, err := c.options.Operations.Reload(ctx)
 	if err != nil {
 		return nil, &InvalidError{err}
@@ -150,7 +153,7 @@ func (c *Control) drain(on bool) func(context.Context, drainRequest) (any, error
 		if err := c.options.Operations.Drain(r.Cluster, r.Upstream, on); err != nil {
 			return nil, err
 		}
-		return drainAnswer{r, on}, nil
+		return drainAnswer{r.Cluster, r.Upstream, on}, nil
 	}
 }
 

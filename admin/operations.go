@@ -54,10 +54,10 @@ func (e *NotFoundError) Error() string {
 		text += " in " + e.In
 	}
 	for i, name := range e.Have {
-		switch {
-		case i == 0:
+		switch i {
+		case 0:
 			text += "; there is " + name
-		case i == shown:
+		case shown:
 			return fmt.Sprintf("%s and %d more", text, len(e.Have)-shown)
 		default:
 			text += ", " + name
@@ -73,36 +73,3 @@ func (e *InvalidError) Error() string { return e.Err.Error() }
 
 // Unwrap returns the reason.
 func (e *InvalidError) Unwrap() error { return e.Err }
-
-// The bodies of requests to the control socket, and of its answers.
-type (
-	reloadAnswer struct {
-		Changed []string `json:"changed"`
-	}
-	drainRequest struct {
-		Cluster  string `json:"cluster"`
-		Upstream string `json:"upstream"`
-	}
-	drainAnswer struct {
-		drainRequest
-		Draining bool `json:"draining"`
-	}
-	revokeRequest struct {
-		Client string `json:"client"`
-		For    string `json:"for,omitempty"` // a duration, such as 24h; empty: until it is lifted
-		Reason string `json:"reason,omitempty"`
-	}
-	unrevokeRequest struct {
-		Client string `json:"client"`
-	}
-	levelRequest struct {
-		Level string `json:"level"`
-	}
-)
-
-// Revoked is how a revocation began.
-type Revoked struct {
-	Client string    `json:"client"`
-	Cut    int       `json:"cut"`            // requests and streams that were ended
-	Until  time.Time `json:"until,omitzero"` // zero: until it is lifted
-}

@@ -40,8 +40,12 @@ func loadContext(ref auth.KubeconfigRef) (*rest.Config, error) {
 	if name == "" {
 		return nil, fmt.Errorf("kubeconfig %s has no current-context: name the context to use", ref.Path)
 	}
-	if file.Contexts[name] == nil {
+	context := file.Contexts[name]
+	if context == nil {
 		return nil, fmt.Errorf("kubeconfig %s has no context %q", ref.Path, name)
+	}
+	if user := context.AuthInfo; user != "" && file.AuthInfos[user] == nil { // client-go would be anonymous
+		return nil, fmt.Errorf("kubeconfig %s, context %q: there is no user %q", ref.Path, name, user)
 	}
 	loaded, err := clientcmd.NewNonInteractiveClientConfig(*file, name, &clientcmd.ConfigOverrides{}, rules).ClientConfig()
 	if err != nil {

@@ -22,7 +22,7 @@ func TestKubeconfigConnection(t *testing.T) {
 		{"an unknown context", kubeconfigYAML, "dev", `kubeconfig FILE has no context "dev"`},
 		{"no current context", strings.Replace(kubeconfigYAML, "current-context: staging", "", 1), "", "kubeconfig FILE has no current-context: name the context to use"},
 		{"a cluster without a server", kubeconfigYAML, "nowhere", `kubeconfig FILE, context "nowhere": `},
-		{"a context without its user", strings.Replace(kubeconfigYAML, "- {name: prod, context: {cluster: c, user: u}}", "- {name: prod, context: {cluster: c, user: v}}", 1), "prod", `kubeconfig FILE, context "prod": `},
+		{"a context without its user", strings.Replace(kubeconfigYAML, "- {name: prod, context: {cluster: c, user: u}}", "- {name: prod, context: {cluster: c, user: v}}", 1), "prod", `kubeconfig FILE, context "prod": there is no user "v"`},
 		{"an empty file", "", "", "kubeconfig FILE has no current-context"},
 		{"no kubeconfig", "{{ very-secret", "", "kubeconfig FILE is none"},
 	} {
@@ -61,8 +61,10 @@ func TestKubeconfigIsReadAnew(t *testing.T) {
 func TestKubeconfigsPathsAreRelativeToIt(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "k")
 	write(t, file, strings.Replace(kubeconfigYAML, "token: very-secret", "tokenFile: token", 1))
+	want := filepath.Join(filepath.Dir(file), "token")
+	write(t, want, "very-secret")
 	loaded, err := KubeconfigConnection(auth.KubeconfigRef{Path: file}).Load()
-	if want := filepath.Join(filepath.Dir(file), "token"); err != nil || loaded.BearerTokenFile != want {
+	if err != nil || loaded.BearerTokenFile != want {
 		t.Errorf("Load() = %v, %v, want the token file %s", loaded, err, want)
 	}
 }

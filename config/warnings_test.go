@@ -49,7 +49,7 @@ func TestConfigurationWarnings(t *testing.T) {
 		{"tokens over plain HTTP", func(c *Configuration) { c.Listeners[0].Identify = append(c.Listeners[0].Identify, identify.Bearer) },
 			[]string{`listener "team": without tls kubectl sends no token to it; other programs send theirs in the clear`}},
 		{"clients without a grant", func(c *Configuration) {
-			for _, name := range strings.Split("abcdefg", "") {
+			for name := range strings.SplitSeq("abcdefg", "") {
 				c.Clients = append(c.Clients, Client{Name: name, Match: c.Clients[0].Match})
 			}
 		}, []string{"clients without a grant, which may do nothing: a, b, c, d, e and 2 more"}},

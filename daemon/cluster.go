@@ -46,6 +46,7 @@ type cluster struct {
 	mu         sync.Mutex
 	members    map[string]*member
 	discovered []string // host:port, of the last successful lookup
+	ending     bool     // no background work begins any more
 	closed     bool
 
 	everReady atomic.Bool // a server was, since the start
@@ -149,6 +150,9 @@ func (c *cluster) start(ctx context.Context) {
 // close ends the background work and retires the connections: what is in
 // flight goes on to its end.
 func (c *cluster) close() {
+	c.mu.Lock()
+	c.ending = true
+	c.mu.Unlock()
 	if c.cancel != nil {
 		c.cancel()
 	}
@@ -366,7 +370,21 @@ func (c *cluster) abandon(id string) {
 // cut ends what is in flight to an upstream, streams at a pace, on a
 // goroutine of the daemon's.
 func (c *cluster) cut(id string) {
-	c.work.Go(func() { c.daemon.registry.Cut(c.background, c.config.Name, id) })
+	c.begin(func(ctx context.Context) { c.daemon.registry.Cut(ctx, c.config.Name, id) })
+}
+
+// leave ends the watches at an upstream, at a pace, as cut does.
+func (c *cluster) leave(id string) {
+	c.begin(func(ctx context.Context) { c.daemon.registry.Leave(ctx, c.config.Name, id) })
+}
+
+// begin runs f as a part of the background work, unless that ends.
+func (c *cluster) begin(f func(context.Context)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.ending && c.background != nil {
+		c.work.Go(func() { f(c.background) })
+	}
 }
 
 // logTransition writes one line; the first does not name the state that was

@@ -89,7 +89,7 @@ func (d *Daemon) Drain(cluster, upstream string, on bool) error {
 	}
 	c.pool.Drain(upstream, on)
 	if on {
-		c.work.Go(func() { d.registry.Leave(c.background, cluster, upstream) })
+		c.leave(upstream)
 	}
 	return nil
 }
@@ -99,6 +99,9 @@ func (d *Daemon) Drain(cluster, upstream string, on bool) error {
 func (d *Daemon) Revoke(client string, until time.Time, reason string) (cut int, err error) {
 	d.reloading.Lock()
 	defer d.reloading.Unlock()
+	if d.stopped {
+		return 0, errStopping
+	}
 	if d.access.Load().Clients[client] == nil {
 		return 0, &admin.NotFoundError{Kind: "client", Name: client, Have: d.clientNames()}
 	}
@@ -112,6 +115,9 @@ func (d *Daemon) Revoke(client string, until time.Time, reason string) (cut int,
 func (d *Daemon) Unrevoke(client string) error {
 	d.reloading.Lock()
 	defer d.reloading.Unlock()
+	if d.stopped {
+		return errStopping
+	}
 	if err := d.intents.unrevoke(client); err != nil {
 		return err
 	}

@@ -53,6 +53,7 @@ type Daemon struct {
 	tallies  tallies
 
 	reloading sync.Mutex                   // held while the parts are replaced
+	stopped   bool                         // guarded by reloading: they are not any more
 	parts     atomic.Pointer[parts]        // what the configuration in force is made of
 	access    atomic.Pointer[proxy.Access] // who may do what through shared listeners
 	reloads   atomic.Pointer[reloadState]

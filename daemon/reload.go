@@ -32,6 +32,8 @@ type update struct {
 	serving  *serving
 }
 
+var errStopping = errors.New("kuberelay is stopping")
+
 var errNoFile = errors.New("there is no configuration file to load: it was given as flags")
 
 // Reload reads the configuration file anew and puts it into force, as a whole
@@ -45,6 +47,9 @@ func (d *Daemon) Reload(ctx context.Context) (changed []string, err error) {
 	}
 	d.reloading.Lock()
 	defer d.reloading.Unlock()
+	if d.stopped {
+		return nil, errStopping
+	}
 	hash := hashFile(d.options.ConfigFile)
 	defer func() { d.noteReload(hash, err) }()
 

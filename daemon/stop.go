@@ -24,8 +24,9 @@ func (d *Daemon) shutdown(ctx context.Context) error {
 	if n := d.registry.Len(); n > 0 {
 		d.log.Info("draining", zap.Int("in-flight", n))
 	}
-	d.reloading.Lock() // no reload begins any more
-	defer d.reloading.Unlock()
+	d.reloading.Lock()
+	d.stopped = true
+	d.reloading.Unlock()
 	p := d.parts.Load()
 	for _, l := range p.listeners {
 		l.now.Load().handler.Drain()

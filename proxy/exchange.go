@@ -16,7 +16,6 @@ import (
 	"golang.org/x/net/http/httpguts"
 
 	"github.com/kuberelay/kuberelay/auth"
-	"github.com/kuberelay/kuberelay/auth/identify"
 	"github.com/kuberelay/kuberelay/balancer"
 	"github.com/kuberelay/kuberelay/internal/h1"
 )
@@ -44,8 +43,7 @@ type exchange struct {
 	request   h1.Request
 	body      *replayBody // nil: none, or request.Payload
 
-	caller    *Caller        // of a shared listener; nil: of a single one
-	peer      *identify.Peer // of a shared listener
+	caller    *Caller // of a shared listener; nil: of a single one
 	flight    Flight
 	tried     []string
 	triedBuf  [4]string

@@ -46,6 +46,7 @@ type Options struct {
 type Handler struct {
 	o        Options
 	draining atomic.Bool
+	warned   atomic.Int64 // Unix seconds of the last line about a refused credential
 }
 
 // NewHandler returns the handler of one listener.

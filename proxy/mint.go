@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
 	"strconv"
 	"time"
@@ -58,7 +59,12 @@ func (v *visit) mint() {
 		return
 	}
 	defer client.Limiter.Done(limit.Short)
-	token, expires := shared.Mint(client.Name, v.peer.UID)
+	uid, known := v.identity.UID()
+	if !known { // a token is for the user that was the evidence
+		v.deny(deniedUnauthenticated, answerUnauthenticated(errNoUID))
+		return
+	}
+	token, expires := shared.Mint(client.Name, uid)
 	body, err := json.Marshal(MintedToken{Token: token, ExpirationTimestamp: expires.UTC(), Client: client.Name})
 	if err != nil { // strings and a time always marshal
 		v.deny(deniedBadPath, answerBadRequest("the token cannot be encoded"))
@@ -75,3 +81,5 @@ func (v *visit) mint() {
 	v.w.WriteHeader(http.StatusOK)
 	_, _ = v.w.Write(body) // the client may be gone
 }
+
+var errNoUID = errors.New("the user ID of the connecting process is not known")

@@ -201,30 +201,6 @@ func (r *Registry) Uses(c *Cluster) (uses bool) {
 	return uses
 }
 
-// Usage is what a client has in flight.
-type Usage struct{ Requests, Watches, Upgrades int }
-
-// Usage counts what is in flight by client.
-func (r *Registry) Usage() map[string]Usage {
-	usage := make(map[string]Usage)
-	r.each(func(f *Flight) {
-		if f.caller == nil || f.caller.Client == nil {
-			return
-		}
-		u := usage[f.caller.Client.Name]
-		switch f.kind {
-		case "":
-			u.Requests++
-		case "upgrade":
-			u.Upgrades++
-		default:
-			u.Watches++
-		}
-		usage[f.caller.Client.Name] = u
-	})
-	return usage
-}
-
 // is says whether a flight's attempt is at the upstream.
 func (f *Flight) is(cluster, id string) bool {
 	return f.phase != phaseIdle && f.upstream.ID == id && f.upstream.Cluster == cluster

@@ -119,7 +119,6 @@ func (v *visit) forward(client *Client, grant *Grant, escaped string) {
 		Access: v.access, Listener: v.h.o.Listener, Identity: *v.identity, Client: client,
 		Grant: grant, Cluster: v.cluster, Request: request, Rule: decision.Rule, As: as, AskedAs: as != grant.As,
 	}
-	x.peer = v.peer
 	x.flight.caller, x.flight.end = x.caller, end
 	x.serve()
 }

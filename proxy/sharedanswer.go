@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"time"
 
 	"go.uber.org/zap"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -82,13 +83,25 @@ func (x *exchange) failCredential(err error) {
 // there is no newer one. Its 401 would be read as one about the client's own.
 func (x *exchange) failRefusedCredential() {
 	name := x.caller.Grant.Credential
-	x.h.o.Log.Warn("the API server refuses a credential",
-		zap.String("cluster", x.cluster.Name), zap.String("upstream", x.upstream), zap.String("credential", name), zap.String("client", x.caller.Client.Name))
+	now := time.Now().Unix()
+	if last := x.h.warned.Load(); now-last >= int64(refusalLines/time.Second) && x.h.warned.CompareAndSwap(last, now) {
+		x.warnRefused(name)
+	}
 	x.refusal = RefusedCredential
 	x.fail(answer{
 		code: http.StatusBadGateway, reason: metav1.StatusReasonInternalError, cause: "UpstreamCredential",
 		message: fmt.Sprintf("the API server refuses the credential %q, with which kuberelay calls it", name),
 	}, errRefusedCredential)
+}
+
+// refusalLines is the least time between two lines about refused credentials:
+// each request brings one.
+const refusalLines = 10 * time.Second
+
+func (x *exchange) warnRefused(credential string) {
+	x.h.o.Log.Warn("the API server refuses a credential, and there is no newer one",
+		zap.String("cluster", x.cluster.Name), zap.String("upstream", x.upstream),
+		zap.String("credential", credential), zap.String("client", x.caller.Client.Name))
 }
 
 var errRefusedCredential = errors.New("the API server refuses the credential")

@@ -2,10 +2,12 @@ package proxy
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -114,9 +116,10 @@ func (x *exchange) tunnel(ctx context.Context, upstream h1.Upgraded) {
 	x.auditStarted()
 	setKeepAlive(upstream, x.h.o.KeepAlive)
 
-	// Whoever ends the attempt ends the tunnel.
+	// Whoever ends the attempt ends the tunnel: first the API server's side, so
+	// that what the client has had of it is whole frames.
 	stop := context.AfterFunc(ctx, func() {
-		client.Close()
+		_ = client.SetWriteDeadline(time.Now().Add(farewell)) // on error it is closed already
 		upstream.Close()
 	})
 	defer stop()
@@ -125,30 +128,49 @@ func (x *exchange) tunnel(ctx context.Context, upstream h1.Upgraded) {
 		x.err = err
 		return
 	}
+	var down wsFrames
 	var directions sync.WaitGroup
-	type end struct {
-		by  CloseReason
-		err error
+	fromUpstream, fromClient := make(chan error, 1), make(chan error, 1)
+	directions.Go(func() { fromUpstream <- x.pass(client, upstream, &x.bytes, &down) })
+	directions.Go(func() { fromClient <- x.pass(upstream, buffered.Reader, nil, nil) })
+	var first error
+	select {
+	case first = <-fromUpstream:
+		x.closedBy = CloseUpstream
+		fromUpstream <- first // for farewell
+	case first = <-fromClient:
+		x.closedBy = CloseClient
 	}
-	ended := make(chan end, 2)
-	directions.Go(func() { ended <- end{CloseUpstream, x.pass(client, upstream, &x.bytes)} })
-	directions.Go(func() { ended <- end{CloseClient, x.pass(upstream, buffered.Reader, nil)} })
-	first := <-ended
-	x.closedBy = first.by
-	if first.err != io.EOF {
-		x.err = first.err
+	if first != io.EOF {
+		x.err = first
+	}
+	if cause := context.Cause(ctx); cause != nil {
+		x.err = cause
+		<-fromUpstream
+		x.sayWhy(client, cause, &down)
 	}
 	client.Close()
 	upstream.Close()
 	directions.Wait() // the other one ends because of this one
-	if cause := context.Cause(ctx); cause != nil {
-		x.err = cause
-	}
 	x.log("tunnel ended", zap.String("upstream", x.upstream), zap.Error(x.err))
 }
 
-// pass copies one direction of a tunnel and adds to count.
-func (x *exchange) pass(dst io.Writer, src io.Reader, count *int64) error {
+// farewell is how long the end of a tunnel waits for a client that does not
+// read.
+const farewell = 250 * time.Millisecond
+
+// sayWhy tells the client of a WebSocket why it is ended from here, unless it
+// is in the middle of a frame. Other protocols have no word for it.
+func (x *exchange) sayWhy(client io.Writer, cause error, down *wsFrames) {
+	ended, ok := errors.AsType[*EndedError](cause)
+	if !ok || !down.boundary() || !strings.EqualFold(upgradeProtocol(x.r), "websocket") {
+		return
+	}
+	_, _ = client.Write(closeFrame(wsPolicyViolation, ended.Error())) // on error it is gone
+}
+
+// pass copies one direction of a tunnel, adds to count and follows frames.
+func (x *exchange) pass(dst io.Writer, src io.Reader, count *int64, frames *wsFrames) error {
 	buf, _ := tunnelBuffers.Get().(*[]byte)
 	defer tunnelBuffers.Put(buf)
 	for {
@@ -159,6 +181,7 @@ func (x *exchange) pass(dst io.Writer, src io.Reader, count *int64) error {
 			}
 			if count != nil {
 				*count += int64(n)
+				frames.advance((*buf)[:n])
 			}
 		}
 		if err != nil {

@@ -20,9 +20,6 @@ func presentedCertificate(state *tls.ConnectionState) (*certificate, *Refusal) {
 	if state == nil || len(state.PeerCertificates) == 0 {
 		return nil, nil
 	}
-	if len(state.VerifiedChains) == 0 {
-		return nil, refuse(ReasonInvalidCertificate, "the client certificate is not one of this listener's CA; present another, or none")
-	}
 	// All chains were verified when the connection began, and any one is
 	// enough: it is the one that holds longest.
 	var best *certificate
@@ -44,7 +41,7 @@ func presentedCertificate(state *tls.ConnectionState) (*certificate, *Refusal) {
 		}
 	}
 	if best == nil {
-		return nil, refuse(ReasonInvalidCertificate, "the client certificate was not verified; present another, or none")
+		return nil, refuse(ReasonInvalidCertificate, "the client certificate is not one of this listener's CA; present another, or none")
 	}
 	return best, nil
 }

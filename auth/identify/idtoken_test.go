@@ -155,6 +155,7 @@ func TestSignaturesThatProveNothingAreRefused(t *testing.T) {
 		s.keys = append(s.keys,
 			jose.JSONWebKey{Key: []byte("canary-secret-canary-secret-canary"), KeyID: "symmetric"},
 			jose.JSONWebKey{Key: s.rsa, KeyID: "private"},
+			jose.JSONWebKey{Key: s.rsa.Public(), KeyID: "RS256", Algorithm: "RS256"},
 			jose.JSONWebKey{Key: s.rsa.Public(), KeyID: "encryption", Use: "enc"})
 	})
 	d := s.directory(t, s.newIssuers(t))
@@ -182,6 +183,7 @@ func TestSignaturesThatProveNothingAreRefused(t *testing.T) {
 		"a stranger's key of the same ID":         sign(t, jose.RS256, "rsa", stranger, claims),
 		"a stranger's key without ID":             sign(t, jose.RS256, "", stranger, claims),
 		"another key than the one it names":       sign(t, jose.ES256, "ES384", others["ES256"], claims),
+		"another algorithm of the same key":       sign(t, jose.PS256, "RS256", s.rsa, claims),
 		"another algorithm than the key's":        sign(t, jose.RS256, "ES256", s.rsa, claims),
 		"another's claims":                        part[0] + "." + bob[1] + "." + part[2],
 		"another's signature":                     part[0] + "." + part[1] + "." + bob[2],

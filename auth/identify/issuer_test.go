@@ -159,6 +159,9 @@ func TestANewKeyIsFetchedAtMostEveryTenSeconds(t *testing.T) {
 		f.want("a made-up key", f.signed(fmt.Sprint("made-up-", n), f.rsa), ReasonInvalidToken)
 	}
 	f.wantAsked("made-up keys", perFetch)
+	f.clock.advance(fetchInterval)
+	f.want("a stranger's signature of a known key", f.signed("new", f.rsa), ReasonInvalidToken)
+	f.wantAsked("a stranger's signature", 0)
 }
 
 func TestKeysAreUsedForAnHourWithoutTheIssuer(t *testing.T) {

@@ -43,8 +43,7 @@ COMMAND --config=/etc/kuberelay/config.yaml && kuberelay reload`,
 // look for them, and returns how many there are.
 func check(s streams, file string) error {
 	cfg, err := config.Load(file)
-	var found config.Problems
-	if errors.As(err, &found) {
+	if found, ok := errors.AsType[config.Problems](err); ok {
 		for _, problem := range found {
 			fmt.Fprintln(s.out, problem)
 		}

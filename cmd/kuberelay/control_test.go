@@ -75,7 +75,7 @@ func TestOperatorsCommands(t *testing.T) {
 		want string // all of standard output, or a regular expression: ^…$
 	}{
 		{[]string{"reload"}, "reload", "Reloaded:\n  client bob added\n  listener team changed\n"},
-		{[]string{"drain", "prod", "a:6443"}, "drain prod a:6443 true", "a:6443 of cluster prod is draining: it gets no new requests.\n"},
+		{[]string{"drain", "prod", "a:6443"}, "drain prod a:6443 true", "a:6443 of cluster prod is draining: it gets no new requests while another can be used.\n"},
 		{[]string{"undrain", "prod", "a:6443"}, "drain prod a:6443 false", "a:6443 of cluster prod is used again.\n"},
 		{[]string{"revoke", "a", "--for=24h"}, `revoke a 24h0m0s ""`, `^Client a is refused until \d{4}-\d\d-\d\dT[\d:]{8}\S+; nothing of it was open\.\n$`},
 		{[]string{"revoke", "al", "--for=1h", "--reason=lost"}, `revoke al 1h0m0s "lost"`, `^.*; 1 request or stream of it was ended\.\n$`},

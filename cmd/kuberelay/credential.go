@@ -22,8 +22,8 @@ import (
 )
 
 const (
-	// credentialURL is answered by a listener that goes by the peer's uid.
-	credentialURL = "http://kuberelay/kuberelay/v1/credential"
+	// askURL is answered by a listener that goes by the peer's uid.
+	askURL = "http://kuberelay/kuberelay/v1/credential"
 
 	// credentialTimeout is for a process of this machine; kubectl waits.
 	credentialTimeout = 10 * time.Second
@@ -114,7 +114,7 @@ func fetchCredential(ctx context.Context, socket string) (credential, error) {
 	transport := &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "unix", socket)
 	}}
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, credentialURL, nil)
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, askURL, nil)
 	if err != nil {
 		return credential{}, err
 	}

@@ -19,7 +19,7 @@ kuberelay status shows how much that is. The server is probed as before, and
 used if none of the others can be. It lasts until kuberelay undrain.`,
 		Example: `# Before 10.0.0.11 is upgraded
 COMMAND prod 10.0.0.11:6443`,
-	}, (*admin.Client).Drain, "%s of cluster %s is draining: it gets no new requests.\n")
+	}, (*admin.Client).Drain, "%s of cluster %s is draining: it gets no new requests while another can be used.\n")
 }
 
 func newUndrain(s streams) *cobra.Command {

@@ -45,6 +45,7 @@ listeners:
 - {name: local, address: "127.0.0.1:8001", mode: shared, cluster: prod, identify: [uid]}
 - {name: plain, address: "127.0.0.1:8003", mode: shared, cluster: prod, identify: [bearer]}
 - {name: activated, address: "systemd:kuberelay.socket", mode: shared, cluster: prod, tls: {certFile: "%[2]s", keyFile: /nonexistent/key}, identify: [bearer]}
+- {name: named, address: "localhost:8447", hosts: [relay.example.org], mode: shared, cluster: dev, tls: {certFile: "%[2]s", keyFile: /nonexistent/key}, identify: [oidc]}
 - {name: me, address: "127.0.0.1:8002", mode: single, cluster: dev}
 %[3]s
 `, address, certFile, socket))
@@ -99,7 +100,8 @@ func TestKubeconfigs(t *testing.T) {
 		{"another socket and program", []string{path, "--listener=team", "--socket=/s", "--command=/opt/k", "--cluster=dev"}, map[string]string{"*dev": "https://127.0.0.1:8443/clusters/dev /opt/k credential --socket /s"}, ""},
 		{"tokens without a socket", []string{without, "--listener=team", "--cluster=prod"}, map[string]string{"*prod": "https://127.0.0.1:8443 "}, "kubectl config set-credentials kuberelay --token=…"},
 		{"a certificate", []string{path, "--listener=cert", "--client-certificate=/c", "--client-key=/k"}, map[string]string{"*dev": "https://127.0.0.1:8444 /c/k", "prod": "https://127.0.0.1:8444/clusters/prod /c/k"}, ""},
-		{"OpenID Connect, by the name that the listener has", []string{path, "--listener=sso", "--cluster=prod"}, map[string]string{"*prod": "https://relay.example.org:8445 "}, "add a plugin that gets ID tokens"},
+		{"OpenID Connect", []string{path, "--listener=sso", "--cluster=prod"}, map[string]string{"*prod": "https://127.0.0.1:8445 "}, "add a plugin that gets ID tokens"},
+		{"a name that the listener does not have", []string{path, "--listener=named"}, map[string]string{"*dev": "https://relay.example.org:8447 ", "prod": "https://relay.example.org:8447/clusters/prod "}, ""},
 		{"a listener on every address", []string{path, "--listener=every", "--server=relay:8446", "--cluster=prod"}, map[string]string{"*prod": "https://relay:8446" + plugin}, ""},
 		{"an inherited socket", []string{path, "--listener=activated", "--server=[::1]:8446", "--cluster=prod"}, map[string]string{"*prod": "https://[::1]:8446" + plugin}, ""},
 		{"user IDs on loopback", []string{path, "--listener=local"}, map[string]string{"*prod": "http://127.0.0.1:8001", "dev": "http://127.0.0.1:8001/clusters/dev"}, ""},
@@ -124,7 +126,7 @@ func TestKubeconfigsThatCannotBe(t *testing.T) {
 		args []string
 		want string
 	}{
-		{"a listener that is not there", []string{"--listener=x"}, `there is no "x": the configuration has team, cert, sso, every, local, plain, activated, me, sock`},
+		{"a listener that is not there", []string{"--listener=x"}, `there is no "x": the configuration has team, cert, sso, every, local, plain, activated, named, me, sock`},
 		{"a Unix socket", []string{"--listener=sock"}, "which kubectl cannot dial"},
 		{"every address", []string{"--listener=every"}, "say so with --server=HOST:PORT"},
 		{"an inherited socket", []string{"--listener=activated"}, "say so with --server=HOST:PORT"},
@@ -151,24 +153,30 @@ func TestKubeconfigHasTheListenersAuthority(t *testing.T) {
 	server := httptest.NewUnstartedServer(nil)
 	server.StartTLS()
 	defer server.Close()
+	// The certificate is for example.com, 127.0.0.1 and ::1.
 	self := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
 	leaf, _ := fakeapi.NewCA(t).ClientCertificate(t, "not self-signed")
 	for _, tc := range []struct {
-		name  string
-		chain string
-		want  string
-		note  string
+		name   string
+		chain  string
+		server string
+		want   string
+		as     string
+		note   string
 	}{
-		{"a chain with its authority", string(leaf) + string(self), string(self), ""},
-		{"a chain without", string(leaf), "", "does not end in its authority"},
-		{"no chain", "nothing", "", "no certificate in PEM"},
+		{"a certificate that signed itself", string(self), "127.0.0.1:8443", string(self), "", ""},
+		{"a chain with its authority", string(leaf) + string(self), "127.0.0.1:8443", string(self), "", "is not for 127.0.0.1"},
+		{"a chain without", string(leaf), "127.0.0.1:8443", "", "", "does not end in its authority"},
+		{"no chain", "nothing", "127.0.0.1:8443", "", "", "no certificate in PEM"},
+		{"a certificate for another name", string(self), "10.0.0.1:8443", string(self), "example.com", ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			chain := filepath.Join(t.TempDir(), "chain")
 			write(t, chain, tc.chain)
-			k, r := kubeconfigOf(t, configured(t, "127.0.0.1:8443", chain, sock), "--listener=team")
-			if got := string(k.Clusters["prod"].CertificateAuthorityData); got != tc.want || !strings.Contains(r.stderr, tc.note) {
-				t.Errorf("authority %q, standard error %q, want %q and %q", got, r.stderr, tc.want, tc.note)
+			k, r := kubeconfigOf(t, configured(t, "127.0.0.1:8443", chain, sock), "--listener=team", "--server", tc.server)
+			got := k.Clusters["prod"]
+			if string(got.CertificateAuthorityData) != tc.want || got.TLSServerName != tc.as || !strings.Contains(r.stderr, tc.note) || tc.note == "" && r.stderr != "" {
+				t.Errorf("%+v, standard error %q, want %q as %q, and %q", got, r.stderr, tc.want, tc.as, tc.note)
 			}
 		})
 	}

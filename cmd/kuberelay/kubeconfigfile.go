@@ -1,19 +1,14 @@
 package main
 
 import (
-	"crypto/x509"
-	"encoding/pem"
-	"errors"
 	"fmt"
 	"net"
 	"net/url"
-	"os"
 	"slices"
 	"strings"
 
-	"k8s.io/client-go/tools/clientcmd/api"
-
 	clientauthentication "k8s.io/client-go/pkg/apis/clientauthentication/v1"
+	"k8s.io/client-go/tools/clientcmd/api"
 
 	"github.com/kuberelay/kuberelay/auth/identify"
 	"github.com/kuberelay/kuberelay/config"
@@ -48,15 +43,13 @@ func (w *kubeconfigWishes) kubeconfig(c *config.Configuration) (*api.Config, []s
 	if err != nil {
 		return nil, nil, err
 	}
-	var authority []byte
+	var v verification
 	if l.TLS != nil {
-		var note string
-		if authority, note, err = w.authorityData(l); err != nil {
+		var more []string
+		if v, more, err = w.verification(l, base.Hostname()); err != nil {
 			return nil, nil, err
 		}
-		if note != "" {
-			notes = append(notes, note)
-		}
+		notes = append(notes, more...)
 	}
 	k := api.NewConfig()
 	if user != nil {
@@ -68,7 +61,7 @@ func (w *kubeconfigWishes) kubeconfig(c *config.Configuration) (*api.Config, []s
 			server.Path = "/clusters/" + name
 		}
 		cluster, context := api.NewCluster(), api.NewContext()
-		cluster.Server, cluster.CertificateAuthorityData = server.String(), authority
+		cluster.Server, cluster.CertificateAuthorityData, cluster.TLSServerName = server.String(), v.authority, v.serverName
 		context.Cluster = name
 		if user != nil {
 			context.AuthInfo = kubeconfigUser
@@ -109,8 +102,8 @@ func (w *kubeconfigWishes) url(l *config.Listener) (*url.URL, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the address of listener %s, %s, does not tell where clients reach it: say so with --server=HOST:PORT", l.Name, l.Address)
 	}
-	if len(l.Hosts) > 0 && !slices.Contains(l.Hosts, host) {
-		host = l.Hosts[0] // it would answer 421 to the name of its address
+	if net.ParseIP(host) == nil && len(l.Hosts) > 0 && !slices.Contains(l.Hosts, host) {
+		host = l.Hosts[0] // it answers 421 to a name that it does not have
 	}
 	u.Host = net.JoinHostPort(host, port)
 	return u, nil
@@ -195,57 +188,4 @@ func isLoopback(address string) bool {
 		return false
 	}
 	return host == "localhost" || listen.Loopback(&net.TCPAddr{IP: net.ParseIP(host)})
-}
-
-// authorityData is what the listener's certificate is verified with, in PEM;
-// without it, the system's authorities are.
-func (w *kubeconfigWishes) authorityData(l *config.Listener) (data []byte, note string, err error) {
-	if w.authority != "" {
-		data, err := os.ReadFile(w.authority)
-		if err != nil {
-			return nil, "", fmt.Errorf("--certificate-authority: %w", err)
-		}
-		if !x509.NewCertPool().AppendCertsFromPEM(data) {
-			return nil, "", fmt.Errorf("--certificate-authority: %s holds no certificate in PEM", w.authority)
-		}
-		return data, "", nil
-	}
-	last, err := endOfChain(l.TLS.CertFile)
-	switch {
-	case err != nil:
-		note = fmt.Sprintf("the certificate of listener %s cannot be read (%v), so its authority is not in the kubeconfig: kubectl will use the system's, or name it with --certificate-authority", l.Name, err)
-	case !selfSigned(last):
-		note = fmt.Sprintf("the chain of listener %s does not end in its authority, so that is not in the kubeconfig: kubectl will use the system's, or name it with --certificate-authority", l.Name)
-	default:
-		data = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: last.Raw})
-	}
-	return data, note, nil
-}
-
-func endOfChain(path string) (*x509.Certificate, error) {
-	rest, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	var last *x509.Certificate
-	for {
-		var block *pem.Block
-		if block, rest = pem.Decode(rest); block == nil {
-			break
-		}
-		if block.Type != "CERTIFICATE" {
-			continue
-		}
-		if last, err = x509.ParseCertificate(block.Bytes); err != nil {
-			return nil, err
-		}
-	}
-	if last == nil {
-		return nil, errors.New("no certificate in PEM")
-	}
-	return last, nil
-}
-
-func selfSigned(c *x509.Certificate) bool {
-	return string(c.RawIssuer) == string(c.RawSubject) && c.CheckSignature(c.SignatureAlgorithm, c.RawTBSCertificate, c.Signature) == nil
 }

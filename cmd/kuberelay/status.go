@@ -146,9 +146,10 @@ func untilSignal(parent context.Context) (context.Context, func()) {
 func (v *viewer) watch(ctx context.Context, ticks <-chan time.Time) error {
 	for first := true; ; first = false {
 		s, err := v.ask(ctx)
-		switch {
-		case ctx.Err() != nil:
+		if ended(ctx) {
 			return nil
+		}
+		switch {
 		case err != nil && first:
 			return err
 		case err != nil:
@@ -166,6 +167,9 @@ func (v *viewer) watch(ctx context.Context, ticks <-chan time.Time) error {
 		}
 	}
 }
+
+// ended tells that nobody waits for an answer any longer.
+func ended(ctx context.Context) bool { return ctx.Err() != nil }
 
 func (v *viewer) trouble(err error) error {
 	if v.json {

@@ -4,31 +4,38 @@ package archtest
 // module that its code may import. Tests may import more, see
 // testImports.
 //
-//	cmd → daemon → config → {proxy → {balancer, auth, audit}, health, gossip, admin}
+//	cmd → daemon → config → {proxy → {balancer, auth, auth/…, audit}, health, gossip, admin}
 //
 // The leaves know nothing of each other: what ties them are func values and
 // channels, set in daemon. A new package needs a line here; so does a new edge,
 // and that line is what a review looks at.
 var imports = map[string][]string{
-	"cmd/kuberelay": {"daemon", "config", "admin", "proxy/filter", "internal/listen", "internal/logging"},
+	"cmd/kuberelay": {"daemon", "config", "admin", "auth/identify", "proxy/filter", "internal/listen", "internal/logging"},
 	"daemon": {
-		"config", "proxy", "proxy/filter", "proxy/static", "balancer", "health", "auth", "audit", "gossip", "admin",
-		"internal/apigroups", "internal/endpoints", "internal/h1", "internal/listen", "internal/logging",
+		"config", "proxy", "proxy/filter", "proxy/static", "balancer", "health", "audit", "gossip", "admin",
+		"auth", "auth/identify", "auth/limit", "auth/policy",
+		"internal/apigroups", "internal/endpoints", "internal/h1", "internal/listen", "internal/logging", "internal/peer",
 	},
-	"config": {"proxy", "proxy/filter", "balancer", "health", "auth", "audit", "gossip", "admin", "internal/listen"},
+	"config": {
+		"proxy", "proxy/filter", "balancer", "health", "audit", "gossip", "admin",
+		"auth", "auth/identify", "auth/limit", "auth/policy", "internal/listen", "internal/strict",
+	},
 	"proxy": {
-		"proxy/filter", "proxy/static", "balancer", "auth", "audit",
+		"proxy/filter", "proxy/static", "balancer", "audit", "auth", "auth/identify", "auth/limit", "auth/policy",
 		"internal/apigroups", "internal/h1",
 	},
 
-	"proxy/filter": {},
-	"proxy/static": {},
-	"balancer":     {},
-	"health":       {},
-	"auth":         {},
-	"audit":        {},
-	"gossip":       {},
-	"admin":        {},
+	"proxy/filter":  {},
+	"proxy/static":  {},
+	"balancer":      {},
+	"health":        {},
+	"auth":          {},
+	"auth/identify": {},
+	"auth/limit":    {},
+	"auth/policy":   {},
+	"audit":         {},
+	"gossip":        {},
+	"admin":         {},
 
 	"internal/apigroups":     {},
 	"internal/archtest":      {},
@@ -38,6 +45,8 @@ var imports = map[string][]string{
 	"internal/h1":            {},
 	"internal/listen":        {},
 	"internal/logging":       {},
+	"internal/peer":          {},
+	"internal/strict":        {},
 }
 
 // testImports are the packages that any test may import besides those that

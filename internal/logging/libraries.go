@@ -23,6 +23,11 @@ func CaptureLibraries(log *zap.Logger) (restore func(), err error) {
 // Info of level 0, which is why these are warnings here.
 type sink struct{ log *zap.Logger }
 
+// unparsable is what RequestInfo says of a list whose query it cannot read: at
+// every request of whoever likes, and with pieces of the query, which may be
+// secret.
+const unparsable = "Couldn't parse request"
+
 func (sink) Init(logr.RuntimeInfo)  {}
 func (sink) Enabled(level int) bool { return level <= 0 }
 
@@ -33,6 +38,9 @@ func (s sink) Info(level int, msg string, pairs ...any) {
 }
 
 func (s sink) Error(err error, msg string, pairs ...any) {
+	if msg == unparsable {
+		return
+	}
 	s.log.Error(msg, append(fields(pairs), zap.Error(err))...)
 }
 

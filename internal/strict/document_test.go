@@ -68,7 +68,7 @@ func TestNoDocumentHasNoPlaces(t *testing.T) {
 func TestNearest(t *testing.T) {
 	names := []string{"name", "match", "grants", "limits", "allowImpersonation", "uid"}
 	for name, want := range map[string]string{
-		"nmae": "name", "Name": "name", "matches": "match", "grant": "grants", "limit": "limits", "id": "uid",
+		"naem": "name", "Name": "name", "matches": "match", "grant": "grants", "limit": "limits", "id": "uid",
 		"allowedImpersonations": "allowImpersonation", "ALLOWIMPERSONATION": "allowImpersonation",
 		"colour": "", "x": "", "": "",
 	} {

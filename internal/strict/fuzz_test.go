@@ -1,6 +1,7 @@
 package strict_test
 
 import (
+	"errors"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -24,7 +25,11 @@ func FuzzDecode(f *testing.F) {
 		var first, again menu
 		document, err := strict.Decode(data, &first)
 		if err != nil {
-			for _, p := range err.(strict.Problems) {
+			var problems strict.Problems
+			if !errors.As(err, &problems) {
+				t.Fatalf("error %v, want Problems", err)
+			}
+			for _, p := range problems {
 				if p.Line < 1 || p.Column < 1 || p.Err == nil {
 					t.Errorf("problem without a place: %+v", p)
 				}

@@ -106,8 +106,8 @@ func (c *comments) field(t reflect.Type, f reflect.StructField) string {
 func description(comment string, t reflect.Type) string {
 	text := strings.Join(strings.Fields(comment), " ")
 	text = link.ReplaceAllString(text, "$1")
-	for i := range t.NumField() {
-		if f := t.Field(i); strict.Name(f) != "" {
+	for f := range t.Fields() {
+		if strict.Name(f) != "" {
 			text = regexp.MustCompile(`\b`+f.Name+`\b`).ReplaceAllString(text, strict.Name(f))
 		}
 	}

@@ -202,7 +202,7 @@ func (g *generator) reference(v reflect.Value) (*schema, error) {
 // defaulted returns a new value of t, with its defaults if it has any.
 func defaulted(t reflect.Type) reflect.Value {
 	v := reflect.New(t)
-	if d, ok := v.Interface().(interface{ SetDefaults() }); ok {
+	if d, ok := reflect.TypeAssert[interface{ SetDefaults() }](v); ok {
 		d.SetDefaults()
 	}
 	return v.Elem()

@@ -96,17 +96,17 @@ type Cluster struct {
 	// Name identifies the cluster in logs and metrics, and in a Listener.
 	Name string `yaml:"name"`
 
-	// Kubeconfig is the file that Connection was made of: the first server, how
-	// its certificate is verified, the egress proxy, and the credential of
-	// health probes and of single listeners. Empty where the command line was.
+	// Kubeconfig is where the first server is read from, how its certificate is
+	// verified, the egress proxy, and the credential of health probes and of
+	// single listeners. Empty if it comes from a command line.
 	Kubeconfig auth.KubeconfigRef `yaml:"kubeconfig"`
 
 	// Connection is the kubeconfig's part: the first server, how its
 	// certificate is verified, the egress proxy, and the credential.
 	Connection Connection `yaml:"-"`
 
-	// Servers are the URLs of further API servers of the same cluster, in the
-	// form of [ParseServer]. The connection's own server is always one more;
+	// Servers are the URLs of further API servers of the same cluster,
+	// https://HOST[:PORT]. The kubeconfig's own server is always one more;
 	// naming it here again, or one server twice, does no harm.
 	Servers []string `yaml:"servers"`
 
@@ -151,7 +151,9 @@ const (
 // used only once it has answered with the cluster's certificate; that the
 // lookup is forbidden or fails harms nothing.
 type Discovery struct {
-	// Mode is how servers are found. Default DiscoverEndpoints.
+	// Mode is how servers are found: endpoints asks for the addresses that the
+	// API servers publish of themselves, none leaves it at those that are
+	// configured. Default endpoints.
 	Mode DiscoveryMode `yaml:"mode"`
 
 	// Interval is the time between two lookups, more than zero. Default 30s.
@@ -186,7 +188,9 @@ type Listener struct {
 	// listener serves the other clusters under /clusters/NAME/.
 	Cluster string `yaml:"cluster"`
 
-	// Mode is how clients are told apart.
+	// Mode is how clients are told apart: single does not, so that whoever
+	// reaches the listener is the user of the cluster's kubeconfig, as with
+	// kubectl proxy; shared identifies each. In a file it must be written.
 	Mode Mode `yaml:"mode"`
 
 	// Identify are the kinds of evidence that a shared listener accepts; at
@@ -194,7 +198,8 @@ type Listener struct {
 	Identify []identify.Method `yaml:"identify"`
 
 	// TLS is needed for a shared listener on an address that other machines
-	// reach, and for bearer tokens, certificates and OIDC on TCP.
+	// reach, and to identify by certificate. kubectl sends tokens over TLS
+	// alone; other programs send theirs to a plain loopback listener, too.
 	TLS *ListenerTLS `yaml:"tls"`
 
 	// Hosts are the host names that a shared listener answers to, without

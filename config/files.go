@@ -43,6 +43,8 @@ func (c *Configuration) checkPaths(p *problems) {
 		field, l := fmt.Sprintf("listeners[%d]", i), &c.Listeners[i]
 		if socket, ok := unixSocket(l.Address); ok && socket != "" && !strings.HasPrefix(socket, "@") && !filepath.IsAbs(socket) {
 			p.add(field+".address", fmt.Errorf("%q: want an absolute path: unix:///PATH", shorten(l.Address)))
+		} else if ok {
+			p.addSocketPath(field+".address", socket)
 		}
 		absolute(field+".staticDir", l.StaticDir)
 		if l.TLS != nil {
@@ -52,8 +54,17 @@ func (c *Configuration) checkPaths(p *problems) {
 		}
 	}
 	absolute("admin.controlSocket", c.Admin.ControlSocket)
+	p.addSocketPath("admin.controlSocket", c.Admin.ControlSocket)
 	absolute("audit.file", c.Audit.File)
 	absolute("stateFile", c.StateFile)
+}
+
+// addSocketPath refuses what the kernel calls an invalid argument, see unix(7).
+func (p *problems) addSocketPath(field, path string) {
+	const most = 107
+	if len(path) > most {
+		p.add(field, fmt.Errorf("is a path of %d bytes, more than the %d that a Unix socket can have", len(path), most))
+	}
 }
 
 // checkFiles checks the files that the configuration names: that they are there,

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/kuberelay/kuberelay/auth/identify"
+	"github.com/kuberelay/kuberelay/internal/listen"
 	"github.com/kuberelay/kuberelay/proxy/filter"
 )
 
@@ -159,6 +160,20 @@ func (l *Listener) reach() reach {
 		return reachLoopback
 	}
 	return reachNetwork
+}
+
+// CheckBound refuses an address that l's socket turned out to have, by the rules
+// for an address that is written: that of an inherited socket, and of a name.
+func (l *Listener) CheckBound(a net.Addr) error {
+	switch {
+	case l.Mode != Shared || listen.Loopback(a):
+		return nil
+	case l.TLS == nil:
+		return fmt.Errorf("listener %q: it is bound to %v, which other machines can reach: a shared listener needs tls there", l.Name, a)
+	case l.accepts(identify.UID):
+		return fmt.Errorf("listener %q: it is bound to %v, where the user of a process cannot be known: it cannot identify by uid", l.Name, a)
+	}
+	return nil
 }
 
 const (

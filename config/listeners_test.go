@@ -1,6 +1,7 @@
 package config
 
 import (
+	"net"
 	"strings"
 	"testing"
 
@@ -101,6 +102,31 @@ func TestOneAddressForOneListener(t *testing.T) {
 		if err := c.Validate(); (err != nil) != tc.same {
 			t.Errorf("listeners on %s and %s: %v, want an error: %v", tc.first, tc.second, err, tc.same)
 		}
+	}
+}
+
+func TestCheckBound(t *testing.T) {
+	network, loopback := &net.TCPAddr{IP: net.IPv4(10, 0, 0, 1), Port: 1}, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1}
+	tls := &ListenerTLS{}
+	for _, tc := range []struct {
+		name string
+		l    Listener
+		addr net.Addr
+		want string
+	}{
+		{"shared on loopback", Listener{Mode: Shared, Identify: []identify.Method{"uid"}}, loopback, ""},
+		{"shared on a socket", Listener{Mode: Shared, Identify: []identify.Method{"uid"}}, &net.UnixAddr{Name: "/s"}, ""},
+		{"shared on the network with TLS", Listener{Mode: Shared, TLS: tls, Identify: []identify.Method{"bearer"}}, network, ""},
+		{"shared on the network without TLS", Listener{Mode: Shared, Identify: []identify.Method{"bearer"}}, network, "needs tls"},
+		{"shared on every address without TLS", Listener{Mode: Shared}, &net.TCPAddr{IP: net.IPv6zero}, "needs tls"},
+		{"uid on the network", Listener{Mode: Shared, TLS: tls, Identify: []identify.Method{"bearer", "uid"}}, network, "cannot identify by uid"},
+		{"single on the network", Listener{Mode: Single}, network, ""},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			if got := text(tc.l.CheckBound(tc.addr)); (got == "") != (tc.want == "") || !strings.Contains(got, tc.want) {
+				t.Errorf("CheckBound(%v) = %q, want %q", tc.addr, got, tc.want)
+			}
+		})
 	}
 }
 

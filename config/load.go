@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/kuberelay/kuberelay/audit"
@@ -42,7 +43,7 @@ func DefaultConfiguration() Configuration {
 func Load(path string) (*Configuration, error) {
 	data, err := read(path)
 	if err != nil {
-		return nil, strict.Problems{{File: path, Err: err}}
+		return nil, Problems{{File: path, Err: err}}
 	}
 	return parse(data, path, true)
 }
@@ -76,12 +77,16 @@ func cause(err error) error {
 func parse(data []byte, path string, withFiles bool) (*Configuration, error) {
 	file := File{Configuration: DefaultConfiguration()}
 	document, err := strict.Decode(data, &file)
-	var found strict.Problems
+	var found Problems
 	if err != nil && !errors.As(err, &found) {
 		return nil, err
 	}
-	if syntax := !document.Has(""); !syntax {
-		found = append(found, file.check(document, found, withFiles)...)
+	if document.Has("") { // it is YAML
+		if other := file.version(document); other != nil {
+			found = Problems{other}
+		} else {
+			found = append(found, file.check(document, found, withFiles)...)
+		}
 	}
 	for _, p := range found {
 		p.File = path
@@ -95,13 +100,7 @@ func parse(data []byte, path string, withFiles bool) (*Configuration, error) {
 
 // check completes the configuration and returns what is wrong with its values.
 // What follows from the problems that were found before is left out.
-func (f *File) check(document *strict.Document, before strict.Problems, withFiles bool) strict.Problems {
-	if err := f.version(); err != nil {
-		// Another version has other fields: whatever else is said of them may
-		// be wrong.
-		line, column := document.Position("apiVersion")
-		return strict.Problems{{Line: line, Column: column, Path: "apiVersion", Err: err}}
-	}
+func (f *File) check(document *strict.Document, before Problems, withFiles bool) Problems {
 	var p problems
 	if f.Kind != Kind {
 		p.add("kind", fmt.Errorf("%q: want %s", f.Kind, Kind))
@@ -120,32 +119,42 @@ func (f *File) check(document *strict.Document, before strict.Problems, withFile
 	return kept
 }
 
-func (f *File) version() error {
-	switch {
-	case f.APIVersion == "":
-		return errors.New("is missing: want " + APIVersion)
-	case f.APIVersion != APIVersion:
-		return fmt.Errorf("%q: want %s, the only one that this version knows", f.APIVersion, APIVersion)
+// version refuses a file of another version, which has other fields: whatever
+// else is said of it may be wrong.
+func (f *File) version(document *strict.Document) *strict.Problem {
+	if f.APIVersion == APIVersion {
+		return nil
 	}
-	return nil
+	err := fmt.Errorf("%q: want %s, the only one that this program knows", shorten(f.APIVersion), APIVersion)
+	if f.APIVersion == "" {
+		err = errors.New("is missing: want " + APIVersion)
+	}
+	line, column := document.Position("apiVersion")
+	return &strict.Problem{Line: line, Column: column, Path: "apiVersion", Err: err}
 }
 
-// without returns the problems that are not about a field, or a part of one,
-// that could not even be decoded.
-func (p problems) without(before strict.Problems) strict.Problems {
-	broken := make(map[string]bool) // fields, and all that they are parts of
+// without returns the problems that are not about a field that could not even
+// be decoded, about what it is a part of, or about a part of it.
+func (p problems) without(before Problems) Problems {
+	undecoded, holders := make(map[string]bool), make(map[string]bool)
 	for _, b := range before {
+		undecoded[b.Path] = true
 		for path := b.Path; path != ""; path = parent(path) {
-			broken[path] = true
+			holders[path] = true
 		}
 	}
-	var kept strict.Problems
-	for _, problem := range p {
-		if !broken[problem.Path] {
-			kept = append(kept, problem)
+	follows := func(path string) bool {
+		if holders[path] {
+			return true
 		}
+		for ; path != ""; path = parent(path) {
+			if undecoded[path] {
+				return true
+			}
+		}
+		return false
 	}
-	return kept
+	return slices.DeleteFunc(Problems(p), func(problem *strict.Problem) bool { return follows(problem.Path) })
 }
 
 // parent returns the path of what a field is a part of, "" at the top.

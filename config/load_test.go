@@ -175,7 +175,10 @@ func TestWhatFollowsFromAnotherProblemIsNotSaid(t *testing.T) {
 		{"a misspelt match", "{uid: 1}", "{uuid: 1}", "c.yaml:13: clients[0].match[0].uuid: is no field here: did you mean uid?"},
 		{"no list of listeners", "listeners:\n", "listeners: 1\nlistener:\n", "c.yaml:5: listeners: want a list ([a, b], or lines that begin with -), found the number 1\n" +
 			"c.yaml:6: listener: is no field here: did you mean listeners?"},
-		{"another version", "v1alpha1", "v2", `c.yaml:1: apiVersion: "kuberelay/v2": want kuberelay/v1alpha1, the only one that this version knows`},
+		{"another version", "v1alpha1", "v2", `c.yaml:1: apiVersion: "kuberelay/v2": want kuberelay/v1alpha1, the only one that this program knows`},
+		{"another version with another field", "v1alpha1", "v2\nnew: {}", `c.yaml:1: apiVersion: "kuberelay/v2": want kuberelay/v1alpha1, the only one that this program knows`},
+		{"a word for a listener", "- {name: me,", "- word\n- {name: me,", `c.yaml:6: listeners[0]: want fields (name: value), found the string "word"`},
+		{"a section without a value", "identify: [uid]}", "identify: [uid], tls: }", "c.yaml:7: listeners[1].tls: has no value: write one, or leave the field out"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			_, err := Parse([]byte(replace(t, tc.before, tc.after)(minimal)), "c.yaml")

@@ -39,6 +39,7 @@ var imports = map[string][]string{
 
 	"internal/apigroups":     {},
 	"internal/archtest":      {},
+	"internal/cmd/schemagen": {},
 	"internal/cmd/testcount": {},
 	"internal/endpoints":     {},
 	"internal/fakeapi":       {},

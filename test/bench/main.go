@@ -22,7 +22,8 @@ type config struct {
 	origins            int
 	check              bool
 	maxRatio           float64
-	maxRSS             int64 // MiB
+	maxRSS             int64   // MiB
+	maxAdded           float64 // microseconds
 	json               string
 }
 
@@ -57,7 +58,7 @@ func parseFlags(args []string) (config, error) {
 	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
 	fs.StringVar(&c.kuberelay, "kuberelay", "", "kuberelay `binary` (default: built from ./cmd/kuberelay)")
 	fs.StringVar(&c.kubectl, "kubectl", "", "kubectl `binary` (default: the lab's, else the one in PATH, else built from test/lab/components)")
-	fs.StringVar(&with, "with", "", "further proxies, comma-separated: haproxy, nginx")
+	fs.StringVar(&with, "with", "", "further proxies, comma-separated: haproxy, nginx; shared, shared-without-audit: kuberelay serve")
 	fs.IntVar(&c.rounds, "rounds", 5, "rounds; each measures every proxy with every workload")
 	fs.DurationVar(&c.duration, "duration", 3*time.Second, "of one measurement")
 	fs.DurationVar(&c.warmUp, "warm-up", time.Second, "before each measurement")
@@ -65,6 +66,7 @@ func parseFlags(args []string) (config, error) {
 	fs.BoolVar(&c.check, "check", false, "exit with status 1 when a limit is exceeded")
 	fs.Float64Var(&c.maxRatio, "max-ratio", 0.6, "limit of kuberelay's CPU per request relative to kubectl proxy's")
 	fs.Int64Var(&c.maxRSS, "max-rss", 60, "limit of kuberelay's peak resident memory, MiB")
+	fs.Float64Var(&c.maxAdded, "max-added", 15, "limit of what a shared listener adds to a small request, CPU µs")
 	fs.StringVar(&c.json, "json", "", "write all measurements to this `file`")
 	if err := fs.Parse(args); err != nil {
 		return c, err

@@ -65,7 +65,7 @@ func (e environment) servers() string {
 // startProxies returns the proxies that were started, also along with an error.
 func startProxies(ctx context.Context, cfg config, env environment) ([]*proxy, error) {
 	var proxies []*proxy
-	start := func(name, version string, announces bool, addr string, cmd *exec.Cmd) error {
+	start := func(name, version, announces, addr string, cmd *exec.Cmd) error {
 		p, err := startProxy(ctx, name, announces, addr, cmd)
 		if p != nil {
 			p.version = version
@@ -77,7 +77,7 @@ func startProxies(ctx context.Context, cfg config, env environment) ([]*proxy, e
 		return nil
 	}
 	kubectl := exec.CommandContext(ctx, cfg.kubectl, "proxy", "--kubeconfig", env.kubeconfig, "--port", "0")
-	if err := start("kubectl", versionOf(ctx, cfg.kubectl, "version", "--client"), true, "", kubectl); err != nil {
+	if err := start("kubectl", versionOf(ctx, cfg.kubectl, "version", "--client"), announceProxy, "", kubectl); err != nil {
 		return proxies, err
 	}
 	args := []string{"proxy", "--kubeconfig", env.kubeconfig, "--port", "0"}
@@ -85,24 +85,40 @@ func startProxies(ctx context.Context, cfg config, env environment) ([]*proxy, e
 		args = append(args, "--servers", servers)
 	}
 	relay := exec.CommandContext(ctx, cfg.kuberelay, args...)
-	if err := start("kuberelay", versionOf(ctx, cfg.kuberelay, "version"), true, "", relay); err != nil {
+	if err := start("kuberelay", versionOf(ctx, cfg.kuberelay, "version"), announceProxy, "", relay); err != nil {
 		return proxies, err
 	}
 	for _, name := range cfg.with {
+		if isShared(name) {
+			cmd, err := sharedServe(ctx, cfg.kuberelay, name, env)
+			if err != nil {
+				return proxies, err
+			}
+			if err := start(name, "kuberelay serve", announceServe, "", cmd); err != nil {
+				return proxies, err
+			}
+			continue
+		}
 		cmd, addr, version, err := reference(ctx, name, env)
 		if err != nil {
 			return proxies, err
 		}
-		if err := start(name, version, false, addr, cmd); err != nil {
+		if err := start(name, version, "", addr, cmd); err != nil {
 			return proxies, err
 		}
 	}
 	return proxies, nil
 }
 
-// startProxy starts cmd and returns when it serves. One that announces prints
-// its address as kubectl proxy does.
-func startProxy(ctx context.Context, name string, announces bool, addr string, cmd *exec.Cmd) (*proxy, error) {
+// What begins the line with which a proxy announces its address.
+const (
+	announceProxy = "Starting to serve on "
+	announceServe = "Serving local on "
+)
+
+// startProxy starts cmd and returns when it serves. announces begins the line
+// in which it prints its address; "": it prints none.
+func startProxy(ctx context.Context, name, announces, addr string, cmd *exec.Cmd) (*proxy, error) {
 	logFile, err := os.CreateTemp("", "kuberelay-bench-"+name+"-*.log")
 	if err != nil {
 		return nil, err
@@ -113,7 +129,7 @@ func startProxy(ctx context.Context, name string, announces bool, addr string, c
 	}()
 	cmd.Stderr = logFile
 	var out io.Reader
-	if announces {
+	if announces != "" {
 		if out, err = cmd.StdoutPipe(); err != nil {
 			return nil, err
 		}
@@ -124,14 +140,13 @@ func startProxy(ctx context.Context, name string, announces bool, addr string, c
 	p := &proxy{name: name, addr: addr, cmd: cmd}
 	tooLate := time.AfterFunc(startTimeout, func() { _ = cmd.Process.Kill() })
 	defer tooLate.Stop()
-	if announces {
-		const prefix = "Starting to serve on "
+	if announces != "" {
 		line, err := bufio.NewReader(out).ReadString('\n')
-		if err != nil || !strings.HasPrefix(line, prefix) {
+		if err != nil || !strings.HasPrefix(line, announces) {
 			said, _ := os.ReadFile(logFile.Name())
 			return p, fmt.Errorf("it printed %q instead of its address, and: %s", line, said)
 		}
-		p.addr = strings.TrimSpace(strings.TrimPrefix(line, prefix))
+		p.addr = strings.TrimSpace(strings.TrimPrefix(line, announces))
 		return p, nil
 	}
 	return p, awaitPort(ctx, addr)

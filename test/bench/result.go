@@ -19,6 +19,7 @@ type result struct {
 	Seconds      float64       `json:"secondsPerMeasurement"`
 	Proxies      []proxyInfo   `json:"proxies"`
 	Ratios       []ratio       `json:"ratios"`
+	Added        []added       `json:"added"`
 	Measurements []measurement `json:"measurements"`
 }
 
@@ -65,11 +66,12 @@ func cpu(m measurement) float64 { return m.CPU }
 
 // summarise computes the ratios.
 func (r *result) summarise() {
+	r.summariseAdded()
 	for _, w := range workloads {
 		ours := r.over("kuberelay", w.Name, cpu)
 		for _, p := range r.Proxies {
 			theirs := r.over(p.Name, w.Name, cpu)
-			if p.Name == "kuberelay" || len(theirs) != len(ours) {
+			if p.Name == "kuberelay" || isShared(p.Name) || len(theirs) != len(ours) {
 				continue
 			}
 			quotients := make([]float64, len(ours))
@@ -100,6 +102,9 @@ func (r *result) print(out io.Writer) {
 	for _, q := range r.Ratios {
 		fmt.Fprintf(out, "%s: kuberelay / %s = %.2f (%.2f–%.2f)\n", q.Workload, q.Against, q.Median, q.Min, q.Max)
 	}
+	for _, a := range r.Added {
+		fmt.Fprintf(out, "%s: %s adds %.1f µs of CPU to kuberelay's (%.1f–%.1f)\n", a.Workload, a.Proxy, a.Median, a.Min, a.Max)
+	}
 	for _, p := range r.Proxies {
 		fmt.Fprintf(out, "%s: %s\n", p.Name, p.Version)
 	}
@@ -115,7 +120,7 @@ func (r *result) write(file string) error {
 
 // check returns what exceeds the limits.
 func (r *result) check(cfg config) error {
-	var errs []error
+	errs := []error{r.checkAdded(cfg.maxAdded)}
 	for _, q := range r.Ratios {
 		if q.Against == "kubectl" && q.Median > cfg.maxRatio {
 			errs = append(errs, fmt.Errorf("%s: kuberelay needs %.2f of kubectl proxy's CPU per request, more than %.2f", q.Workload, q.Median, cfg.maxRatio))

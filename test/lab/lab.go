@@ -38,6 +38,9 @@ type Options struct {
 	// PodPorts says where port-forward to a pod's port leads: pod port to local
 	// TCP address. Every other port leads to an echo server (RFC 862).
 	PodPorts map[int]string
+	// AuditLog has each API server write Server.AuditLogFile: an event of level
+	// Metadata for every request. TailAudit reads them.
+	AuditLog bool
 	// Relay puts a TCP relay in front of each API server even where
 	// Server.Blackhole could do without.
 	Relay bool
@@ -134,6 +137,9 @@ func (l *Lab) start(ctx context.Context) error {
 		return err
 	}
 	if err := l.writeIdentities(); err != nil {
+		return err
+	}
+	if err := l.writeAuditPolicy(); err != nil {
 		return err
 	}
 	if err := l.startEtcd(ctx); err != nil {

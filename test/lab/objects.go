@@ -26,13 +26,7 @@ func (l *Lab) createObjects(ctx context.Context) error {
 	}
 	for _, u := range l.opts.Users {
 		for _, role := range u.ClusterRoles {
-			const group = "rbac.authorization.k8s.io"
-			err := l.Create(ctx, "/apis/"+group+"/v1/clusterrolebindings", object{
-				"metadata": object{"name": "lab:" + u.Name + ":" + role},
-				"roleRef":  object{"apiGroup": group, "kind": "ClusterRole", "name": role},
-				"subjects": []object{{"apiGroup": group, "kind": "User", "name": u.Name}},
-			})
-			if err != nil {
+			if err := l.bind(ctx, role, object{"apiGroup": rbacGroup, "kind": "User", "name": u.Name}); err != nil {
 				return err
 			}
 		}

@@ -92,6 +92,7 @@ func (s *Server) args() []string {
 		"--kubelet-preferred-address-types=InternalIP",
 		"--allow-privileged=true",
 	}
+	args = append(args, s.auditArgs()...)
 	if l.opts.ExtraAPIServerArgs != nil {
 		args = append(args, l.opts.ExtraAPIServerArgs(s.Index)...)
 	}

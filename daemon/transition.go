@@ -1,0 +1,147 @@
+package daemon
+
+import (
+	"context"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/kuberelay/kuberelay/admin"
+	"github.com/kuberelay/kuberelay/balancer"
+	"github.com/kuberelay/kuberelay/health"
+)
+
+// class is how the balancer ranks a state. A server that refuses the probe's
+// credential still serves clients that bring their own, and tells the others
+// in its own words what is wrong: it is a last resort.
+func class(s health.State, cause health.ResultKind) balancer.Class {
+	switch s {
+	case health.Ready:
+		return balancer.Ready
+	case health.Suspect:
+		return balancer.Suspect
+	case health.Degraded:
+		return balancer.Degraded
+	case health.Misconfigured:
+		if cause == health.Credential {
+			return balancer.Degraded
+		}
+		return balancer.Misconfigured
+	case health.Down:
+	}
+	return balancer.Down
+}
+
+// onTransition is where a server's state meets the balancer, the requests in
+// flight, the metrics and the log.
+func (c *cluster) onTransition(t health.Transition) {
+	c.mu.Lock() // refresh may be about to set what it saw before
+	c.pool.SetClass(t.ID, class(t.To, t.Cause))
+	c.metrics.Upstream(c.config.Name, t.ID).State(t.To.String())
+	m := c.members[t.ID]
+	first := m != nil && !m.announced
+	if m != nil {
+		m.announced = true
+	}
+	c.mu.Unlock()
+	if t.To == health.Ready {
+		c.everReady.Store(true)
+	}
+	c.logTransition(t, first)
+	if m == nil {
+		return
+	}
+	switch {
+	case t.To == health.Misconfigured && t.Cause == health.Credential:
+	case t.To == health.Misconfigured:
+		m.upstream.CloseConnections()
+		c.cut(t.ID)
+	case t.To == health.Down && t.Cause == health.Refused:
+		// The process is gone or has closed its port. Connections to a dead
+		// one break by themselves, and one that shuts down in order still
+		// finishes what it has taken.
+		m.upstream.CloseIdle()
+	case t.To == health.Down:
+		m.upstream.CloseIdle()
+		c.cut(t.ID)
+	case t.To == health.Suspect && t.From != health.Down && t.Cause == health.Timeout:
+		m.upstream.CloseIdle()
+		c.abandon(t.ID)
+	case t.To == health.Degraded:
+		m.upstream.CloseIdle()
+	}
+}
+
+// abandon lets what waits for a server that stopped answering go to others,
+// as far as it may.
+func (c *cluster) abandon(id string) {
+	if n := c.daemon.registry.Abandon(c.config.Name, id); n > 0 {
+		c.log.Info("requests that waited for a server that stopped answering go to others",
+			zap.String("upstream", id), zap.Int("requests", n))
+	}
+}
+
+// cut ends what is in flight to an upstream, streams at a pace, on a
+// goroutine of the daemon's.
+func (c *cluster) cut(id string) {
+	c.begin(func(ctx context.Context) { c.daemon.registry.Cut(ctx, c.config.Name, id) })
+}
+
+// leave ends the watches at an upstream, at a pace, as cut does.
+func (c *cluster) leave(id string) {
+	c.begin(func(ctx context.Context) { c.daemon.registry.Leave(ctx, c.config.Name, id) })
+}
+
+// begin runs f as a part of the background work, unless that ends.
+func (c *cluster) begin(f func(context.Context)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.ending && c.background != nil {
+		c.work.Go(func() { f(c.background) })
+	}
+}
+
+// logTransition writes one line; the first does not name the state that was
+// only assumed until then.
+func (c *cluster) logTransition(t health.Transition, first bool) {
+	level := zap.InfoLevel
+	switch t.To {
+	case health.Down, health.Misconfigured:
+		level = zap.WarnLevel
+	case health.Ready, health.Suspect, health.Degraded:
+	}
+	if c.source(t.ID) == admin.SourceDiscovered && t.From == health.Down && t.To != health.Ready && t.To != health.Misconfigured {
+		level = zap.DebugLevel // an address that was never of use is no news
+	}
+	if ce := c.log.Check(level, "API server is "+t.To.String()); ce != nil {
+		fields := []zap.Field{zap.String("upstream", t.ID), zap.String("was", t.From.String()), zap.String("reason", t.Reason)}
+		if first {
+			fields = []zap.Field{fields[0], fields[2]}
+		}
+		ce.Write(fields...)
+	}
+}
+
+// onProbe lets the active probe, and nothing else, test a half-open breaker.
+func (c *cluster) onProbe(id string, r health.Result, _ time.Duration) {
+	if r.Kind == health.Timeout && c.group.State(id) != health.Ready {
+		c.abandon(id) // who was sent there while its state changed
+	}
+	if r.Kind == health.Local {
+		return // this host's fault says nothing about the server
+	}
+	c.pool.HalfOpenResult(id, r.Kind == health.Pass)
+}
+
+func (c *cluster) onTrouble(trouble string) {
+	if trouble == "" {
+		c.log.Info("the API servers no longer fail in common")
+		return
+	}
+	c.log.Warn("the API servers fail in common, traffic still flows", zap.String("trouble", trouble))
+}
+
+func (c *cluster) onBreaker(id string, from, to balancer.BreakerState) {
+	c.metrics.Upstream(c.config.Name, id).Breaker(to.String())
+	c.log.Info("circuit breaker is "+to.String(), zap.String("upstream", id), zap.String("was", from.String()))
+}

@@ -403,6 +403,9 @@ func TestCredentialFailsClosed(t *testing.T) {
 					if !f.must().same(before) {
 						t.Error("the same credential must come back with its files")
 					}
+					if results := f.refreshed(); results[len(results)-1] != "eks ok" {
+						t.Errorf("OnRefresh was told %q last", results)
+					}
 				})
 			})
 		}

@@ -45,11 +45,30 @@ func (f *credentialFixture) seen() []string {
 	return strings.Split(string(raw), "\n")
 }
 
+// onTerminal lets this process look as if somebody had started it by hand.
+func onTerminal(t *testing.T) {
+	t.Helper()
+	pty, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdin, stderr := os.Stdin, os.Stderr
+	os.Stdin, os.Stderr = pty, pty
+	t.Cleanup(func() {
+		os.Stdin, os.Stderr = stdin, stderr
+		_ = pty.Close()
+	})
+	if tty := processTerminal(); !tty.stdinTTY || !tty.stderrTTY {
+		t.Fatal("a pseudo-terminal is no terminal here")
+	}
+}
+
 func TestExecCredentialRunsWithoutWhatIsTheDaemons(t *testing.T) {
 	for _, name := range []string{"NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "WATCHDOG_USEC", "WATCHDOG_PID", "CREDENTIALS_DIRECTORY"} {
 		t.Setenv(name, "daemon")
 	}
 	t.Setenv("KUBERELAY_TEST_INHERITED", "yes")
+	onTerminal(t)
 	for name, config := range map[string]func(f *credentialFixture, env map[string]string) CredentialConfig{
 		"exec": func(_ *credentialFixture, env map[string]string) CredentialConfig {
 			return CredentialConfig{Exec: pluginExec("look", env)}
@@ -103,6 +122,7 @@ func TestKubeconfigCredentialTellsThePluginItsCluster(t *testing.T) {
 }
 
 func TestPluginThatNeedsATerminalIsRefused(t *testing.T) {
+	onTerminal(t)
 	f := newCredentialFixture(t)
 	user := pluginUser("look", map[string]string{pluginSeenEnv: filepath.Join(f.dir, "seen")})
 	user.Exec.InteractiveMode = clientcmdapi.AlwaysExecInteractiveMode

@@ -120,7 +120,7 @@ func (c *KubeconfigRef) loadUser() (*loaded, error) {
 	if l.source, err = newSource(config, server, l.certificate, daemonExecSource); err != nil {
 		return nil, err
 	}
-	if l.source.kind == noCredential {
+	if l.source.kind == anonymousSource {
 		return nil, fmt.Errorf("kubeconfig %s: the context's user has no credential, and anonymous is none", c.Path)
 	}
 	l.source.identity = identify(string(l.source.identity[:]), certificateDER(l.certificate))

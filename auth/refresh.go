@@ -26,6 +26,10 @@ var (
 	ErrNoNewerCredential = errors.New("no newer credential")
 	// ErrClosed is returned when a credential would have to be fetched after Close.
 	ErrClosed = errors.New("closed")
+
+	// errRunOut makes a failure of a fetch whose result cannot be used, so that
+	// it is not repeated at once and for ever.
+	errRunOut = errors.New("what it gave has run out already: check this machine's clock")
 )
 
 // call is a refresh under way that any number of requests wait for.
@@ -134,11 +138,16 @@ func (k *keeper) fetch(s *source, c *call) {
 	defer cancel()
 	fetched, err := s.fetch(ctx)
 	took := time.Since(started).Round(time.Millisecond)
+	if err == nil {
+		fetched = fetched.withheld(time.Now(), k.rules.leeway)
+		if !fetched.validity.usable(time.Now()) {
+			err = errRunOut
+		}
+	}
 	if err != nil {
 		k.failed(s, c, err, took)
 		return
 	}
-	fetched = fetched.withheld(time.Now(), k.rules.leeway)
 	k.publish(func() {
 		s.call, s.credential = nil, fetched
 		if s.failures > 0 {

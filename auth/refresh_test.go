@@ -41,7 +41,7 @@ func (p *fakePlugin) fetch(ctx context.Context) (*credential, error) {
 		token = fmt.Sprint("t", n)
 	}
 	c := &credential{authorization: NewSecret("Bearer " + token)}
-	if p.ttl > 0 {
+	if p.ttl != 0 {
 		c.validity = validFor(time.Now(), time.Now().Add(p.ttl))
 	}
 	return c, nil
@@ -171,6 +171,18 @@ func TestFailingPluginIsNotRunForEachRequest(t *testing.T) {
 		f.reloadNow()
 		if got := f.token(); got != "Bearer t8" {
 			t.Errorf("token after the kubeconfig was written = %q", got)
+		}
+	})
+}
+
+func TestPluginThatGivesWhatHasRunOutIsNotRunForEver(t *testing.T) {
+	p := &fakePlugin{ttl: -time.Minute}
+	withPlugin(t, p, func(t *testing.T, f *fixture) {
+		if _, err := f.Lease(t.Context()); err == nil || !strings.Contains(err.Error(), "has run out already: check this machine's clock") {
+			t.Errorf("error = %v", err)
+		}
+		if n := p.runs.Load(); n != 1 {
+			t.Errorf("%d runs, want 1", n)
 		}
 	})
 }

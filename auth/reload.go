@@ -28,11 +28,14 @@ func (k *keeper) reload(ctx context.Context, forced bool) {
 		k.keep(err)
 		return
 	}
-	if k.trouble != "" {
+	recovered := k.trouble != ""
+	if recovered {
 		k.trouble = ""
 		k.log.Info(k.subject + " can be read again")
 	}
-	k.adopt(l, now)
+	if told := k.adopt(l, now); recovered && !told {
+		k.onRefresh(k.name, "ok") // else the last result stays "error"
+	}
 }
 
 // watched lists the kubeconfig's files and those that they named last.
@@ -55,9 +58,9 @@ func (k *keeper) read(main []string, now *fileState) (*loaded, error) {
 	return k.load()
 }
 
-// adopt makes l the present state. seen is how the files looked before it was
-// read.
-func (k *keeper) adopt(l *loaded, seen fileState) {
+// adopt makes l the present state, and reports whether onRefresh was told. seen
+// is how the files looked before it was read.
+func (k *keeper) adopt(l *loaded, seen fileState) (told bool) {
 	for path, info := range look(l.files).files {
 		if _, known := seen.files[path]; !known {
 			seen.files[path] = info // named for the first time
@@ -74,13 +77,14 @@ func (k *keeper) adopt(l *loaded, seen fileState) {
 		k.log.Info(k.subject+" changed: credential", zap.String("source", l.source.kind))
 		if l.source.fetch == nil {
 			k.onRefresh(k.name, "ok")
+			told = true
 		}
 	case old.connection == l.connection && old.who == l.who && vanished.IsZero():
 		k.mu.Lock()
 		old.source.forgive()
 		old.files = l.files
 		k.mu.Unlock()
-		return
+		return told
 	}
 	if old != nil && old.connection != l.connection && l.endpoint != nil {
 		k.log.Info(k.subject+" changed: connection", zap.String("server", l.endpoint.URL.String()))
@@ -95,6 +99,7 @@ func (k *keeper) adopt(l *loaded, seen fileState) {
 		}
 		k.loaded, k.vanished = l, time.Time{}
 	})
+	return told
 }
 
 // keep leaves the present state in place although err, and limits a credential

@@ -40,8 +40,8 @@ type credential struct {
 	validity      validity
 }
 
-// noCredential is the kind of an anonymous user's source.
-const noCredential = "no credential"
+// anonymousSource is the kind of an anonymous user's source.
+const anonymousSource = "no credential"
 
 // newSource picks the credential of c as client-go does: token file, token and
 // basic auth before a client certificate, that before an exec plugin; an auth
@@ -72,7 +72,7 @@ func newSource(c *rest.Config, server *url.URL, certificate *tls.Certificate, pl
 	case certificate != nil:
 		return &source{kind: "client certificate", credential: &credential{}}, nil
 	default:
-		return &source{kind: noCredential, credential: &credential{}}, nil
+		return &source{kind: anonymousSource, credential: &credential{}}, nil
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 
@@ -100,6 +101,10 @@ func checkCredential(field string, c auth.CredentialConfig, p *problems) {
 		at += ".clientCertificate.keyFile"
 	case c.Exec != nil:
 		at += ".exec.command"
+		if _, err := exec.LookPath(c.Exec.Command); err != nil {
+			p.add(at, fmt.Errorf("the plugin cannot be run: %w", err))
+			return
+		}
 	case c.Kubeconfig != nil:
 		at += ".kubeconfig.path"
 	default:

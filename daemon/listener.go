@@ -79,6 +79,13 @@ func (l *listener) open(ctx context.Context) error {
 		return err
 	}
 	l.sockets = sockets
+	for _, socket := range sockets {
+		if err := c.CheckBound(socket.Addr()); err != nil {
+			l.close()
+			l.sockets = nil
+			return fmt.Errorf("listener %s: %w", c.Name, err)
+		}
+	}
 	return nil
 }
 

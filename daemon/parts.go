@@ -119,10 +119,8 @@ func (d *Daemon) buildAccess(p *parts) (*proxy.Access, error) {
 		Listeners: make(map[string]identify.Accepted),
 		Audit:     p.audit,
 	}
-	known := make([]identify.Client, 0, len(p.config.Clients))
 	for i := range p.config.Clients {
 		c := &p.config.Clients[i]
-		known = append(known, identify.Client{Name: c.Name, Match: c.Match})
 		client, err := d.buildClient(p, c, policies)
 		if err != nil {
 			return nil, fmt.Errorf("client %s: %w", c.Name, err)
@@ -130,7 +128,7 @@ func (d *Daemon) buildAccess(p *parts) (*proxy.Access, error) {
 		a.Clients[c.Name] = client
 	}
 	var err error
-	a.Directory, err = identify.NewDirectory(known, identify.Options{Minter: d.minter, OIDC: d.issuers})
+	a.Directory, err = identify.NewDirectory(p.config.Identities(), identify.Options{Minter: d.minter, OIDC: d.issuers})
 	if err != nil {
 		return nil, err
 	}

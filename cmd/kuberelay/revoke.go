@@ -61,7 +61,7 @@ COMMAND alice --lift`,
 		},
 	}
 	cmd.Flags().DurationVar(&period, "for", 0, "How long the client is refused, such as 24h. 0 means until it is lifted.")
-	cmd.Flags().StringVar(&reason, "reason", "", "Why, for the log and the audit events.")
+	cmd.Flags().StringVar(&reason, "reason", "", "Why, for the log and the state file.")
 	cmd.Flags().BoolVar(&lift, "lift", false, "If true, lift the revocation.")
 	complete(cmd, "for")
 	complete(cmd, "reason")

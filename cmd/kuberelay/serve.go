@@ -2,6 +2,9 @@ package main
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -45,7 +48,8 @@ func newServe(s streams) *cobra.Command {
 // runServe serves until it is told to stop. Standard output has one line for
 // each listener once all of them are bound.
 func runServe(s streams, file string) error {
-	cfg, err := config.Load(file)
+	load := func() (*config.Configuration, error) { return loadServed(file) }
+	cfg, err := load()
 	if err != nil {
 		return err
 	}
@@ -70,7 +74,7 @@ func runServe(s streams, file string) error {
 		options: daemon.Options{
 			Log: log, Level: &level, Version: version(),
 			ConfigFile: file,
-			Load:       func() (*config.Configuration, error) { return config.Load(file) },
+			Load:       load,
 			Inherited:  inherited,
 		},
 		served: func(d *daemon.Daemon) error {
@@ -83,4 +87,17 @@ func runServe(s streams, file string) error {
 		},
 	}
 	return p.run()
+}
+
+// loadServed reads the configuration file. Under systemd with StateDirectory=
+// there is a place for the state file even if none is named.
+func loadServed(file string) (*config.Configuration, error) {
+	cfg, err := config.Load(file)
+	if err != nil {
+		return nil, err
+	}
+	if directory, _, _ := strings.Cut(os.Getenv("STATE_DIRECTORY"), ":"); directory != "" && cfg.StateFile == "" {
+		cfg.StateFile = filepath.Join(directory, "state.json")
+	}
+	return cfg, nil
 }

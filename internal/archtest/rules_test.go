@@ -39,7 +39,7 @@ var imports = map[string][]string{
 
 	"internal/apigroups":     {},
 	"internal/archtest":      {},
-	"internal/cmd/schemagen": {},
+	"internal/cmd/schemagen": {"config", "internal/strict", "audit", "auth", "auth/identify", "auth/policy"},
 	"internal/cmd/testcount": {},
 	"internal/endpoints":     {},
 	"internal/fakeapi":       {},

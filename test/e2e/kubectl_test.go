@@ -27,7 +27,11 @@ func readAllString(resp *http.Response) string {
 // openWatch opens a watch that lasts until its body is closed.
 func (r *relay) openWatch(path string) *http.Response {
 	r.t.Helper()
-	resp, err := http.Get(r.URL + path)
+	req, err := http.NewRequest(http.MethodGet, r.URL+path, nil)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	resp, err := r.do(req)
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -105,16 +109,21 @@ func TestKubectl(t *testing.T) {
 // process is a kubectl that runs while the test goes on.
 type process struct {
 	*exec.Cmd
-	lines chan string
+	stdin io.WriteCloser
+	lines chan string // closed when kubectl has ended
+	ended time.Time   // once lines is closed
 	errs  *bytes.Buffer
 }
 
 func (r *relay) startKubectl(args ...string) *process {
 	r.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
-	p := &process{Cmd: exec.CommandContext(ctx, kubectlPath, append([]string{"--server=" + r.URL, "--cache-dir=" + cacheDir}, args...)...), lines: make(chan string, 1024), errs: &bytes.Buffer{}}
-	p.Env = append(os.Environ(), "KUBECONFIG=/dev/null", "HOME="+cacheDir)
+	p := &process{Cmd: r.kubectlCommand(ctx, args...), lines: make(chan string, 1024), errs: &bytes.Buffer{}}
 	p.Stderr = p.errs
+	var err error
+	if p.stdin, err = p.StdinPipe(); err != nil {
+		r.t.Fatal(err)
+	}
 	out, err := p.StdoutPipe()
 	if err != nil {
 		r.t.Fatal(err)
@@ -127,6 +136,7 @@ func (r *relay) startKubectl(args ...string) *process {
 		for s := bufio.NewScanner(out); s.Scan(); {
 			p.lines <- s.Text()
 		}
+		p.ended = time.Now()
 	}()
 	r.t.Cleanup(func() {
 		cancel()

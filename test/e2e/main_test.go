@@ -27,6 +27,9 @@ var (
 )
 
 func TestMain(m *testing.M) {
+	if request := os.Getenv(requestVariable); request != "" {
+		os.Exit(sendRequest(request, os.Stdout, os.Stderr))
+	}
 	code, err := run(m)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -41,6 +44,10 @@ func run(m *testing.M) (code int, err error) {
 		return 1, err
 	}
 	defer os.RemoveAll(dir)
+	// Other users of this machine run kuberelay and kubectl from it.
+	if err := os.Chmod(dir, 0o755); err != nil {
+		return 1, err
+	}
 	cacheDir = dir
 	if kuberelay, err = buildKuberelay(dir); err != nil {
 		return 1, err
@@ -50,6 +57,7 @@ func run(m *testing.M) (code int, err error) {
 	defer cancel()
 	cluster, err = lab.Start(ctx, lab.Options{
 		Log:                os.Stderr,
+		AuditLog:           true,
 		ExtraAPIServerArgs: func(int) []string { return shutdownArgs },
 	})
 	if err != nil {

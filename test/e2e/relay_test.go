@@ -26,6 +26,7 @@ type relay struct {
 	Admin string // of the admin server
 	log   *logBuffer
 	ended chan error
+	as    *caller // who calls; nil: anybody, with nothing to identify by
 }
 
 // logBuffer keeps a process's standard error and lets tests wait for a line.
@@ -73,7 +74,21 @@ func (b *logBuffer) wait(ctx context.Context, match func(string) bool) (string, 
 // startRelay runs `kuberelay proxy` on free ports and waits until it serves.
 func startRelay(t testing.TB, args ...string) *relay {
 	t.Helper()
-	args = append([]string{"proxy", "--port=0", "--admin-address=127.0.0.1:0", "--log-format=json"}, args...)
+	r, stdout := launch(t, append([]string{"proxy", "--port=0", "--admin-address=127.0.0.1:0", "--log-format=json"}, args...)...)
+	line, ok := <-stdout
+	addr, found := strings.CutPrefix(line, "Starting to serve on ")
+	if !ok || !found {
+		t.Fatalf("kuberelay does not start: stdout %q, stderr:\n%s", line, r.log)
+	}
+	r.URL = "http://" + addr
+	r.Admin = r.adminURL()
+	return r
+}
+
+// launch runs kuberelay until the test ends, and returns the first lines of its
+// standard output. Where the process ends before, they end.
+func launch(t testing.TB, args ...string) (*relay, <-chan string) {
+	t.Helper()
 	cmd := exec.Command(kuberelay, args...)
 	cmd.Env = append(os.Environ(), "KUBECONFIG=")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -95,40 +110,40 @@ func startRelay(t testing.TB, args ...string) *relay {
 			r.log.add(lines.Text())
 		}
 	})
-	first := make(chan string, 1)
+	first := make(chan string, 16) // more than there are listeners
 	readers.Go(func() {
-		lines := bufio.NewScanner(stdout)
-		if lines.Scan() {
-			first <- lines.Text()
+		defer close(first)
+		for lines := bufio.NewScanner(stdout); lines.Scan(); {
+			select {
+			case first <- lines.Text():
+			default: // of no interest
+			}
 		}
-		close(first)
-		_, _ = io.Copy(io.Discard, stdout) // only the first line is of interest
 	})
 	go func() {
 		readers.Wait()
 		r.ended <- cmd.Wait()
 	}()
 	t.Cleanup(r.stop)
-	line, ok := <-first
-	addr, found := strings.CutPrefix(line, "Starting to serve on ")
-	if !ok || !found {
-		t.Fatalf("kuberelay does not start: stdout %q, stderr:\n%s", line, r.log)
-	}
-	r.URL = "http://" + addr
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	return r, first
+}
+
+// adminURL is where the admin server says that it listens.
+func (r *relay) adminURL() string {
+	r.t.Helper()
+	ctx, cancel := context.WithTimeout(r.t.Context(), 10*time.Second)
 	defer cancel()
-	adminLine, err := r.log.wait(ctx, func(l string) bool { return strings.Contains(l, `"admin server listening"`) })
+	line, err := r.log.wait(ctx, func(l string) bool { return strings.Contains(l, `"admin server listening"`) })
 	if err != nil {
-		t.Fatalf("the admin server's address is not logged:\n%s", r.log)
+		r.t.Fatalf("the admin server's address is not logged:\n%s", r.log)
 	}
 	var entry struct {
 		Address string `json:"address"`
 	}
-	if err := json.Unmarshal([]byte(adminLine), &entry); err != nil {
-		t.Fatal(err)
+	if err := json.Unmarshal([]byte(line), &entry); err != nil {
+		r.t.Fatal(err)
 	}
-	r.Admin = "http://" + entry.Address
-	return r
+	return "http://" + entry.Address
 }
 
 // stop ends the process in order, if it still runs, and shows its log when
@@ -229,13 +244,41 @@ func (r *relay) request(method, path, body string) (int, http.Header, []byte, er
 		req.Header.Set("Content-Type", "application/json")
 		req.GetBody = nil // net/http must not send it twice
 	}
-	resp, err := client.Do(req)
+	resp, err := r.do(req)
 	if err != nil {
 		return 0, nil, nil, err
 	}
 	defer resp.Body.Close()
 	b, err := io.ReadAll(resp.Body)
 	return resp.StatusCode, resp.Header, b, err
+}
+
+// caller is as whom a test calls a shared listener.
+type caller struct {
+	http    *http.Client
+	token   string
+	kubectl func(ctx context.Context, args ...string) *exec.Cmd
+}
+
+// do sends a request as whoever calls.
+func (r *relay) do(req *http.Request) (*http.Response, error) {
+	if r.as == nil {
+		return client.Do(req)
+	}
+	if r.as.token != "" {
+		req.Header.Set("Authorization", "Bearer "+r.as.token)
+	}
+	return r.as.http.Do(req)
+}
+
+// kubectlCommand is the lab's kubectl, as whoever calls.
+func (r *relay) kubectlCommand(ctx context.Context, args ...string) *exec.Cmd {
+	if r.as != nil {
+		return r.as.kubectl(ctx, args...)
+	}
+	cmd := exec.CommandContext(ctx, kubectlPath, append([]string{"--server=" + r.URL, "--cache-dir=" + cacheDir}, args...)...)
+	cmd.Env = append(os.Environ(), "KUBECONFIG=/dev/null", "HOME="+cacheDir)
+	return cmd
 }
 
 // client keeps connections for the load of the tests.
@@ -250,8 +293,7 @@ var client = &http.Client{
 func (r *relay) kubectl(stdin string, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, kubectlPath, append([]string{"--server=" + r.URL, "--cache-dir=" + cacheDir}, args...)...)
-	cmd.Env = append(os.Environ(), "KUBECONFIG=/dev/null", "HOME="+cacheDir)
+	cmd := r.kubectlCommand(ctx, args...)
 	cmd.Stdin = strings.NewReader(stdin)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs

@@ -25,7 +25,7 @@ func (l *Lab) CreateBroker(ctx context.Context) (token string, err error) {
 	if err != nil {
 		return "", err
 	}
-	if err := l.bind(ctx, "broker", object{"kind": "ServiceAccount", "namespace": "default", "name": "broker"}); err != nil {
+	if err := l.bind(ctx, "broker", serviceAccount("broker")); err != nil {
 		return "", err
 	}
 	return l.serviceAccountToken(ctx, "broker")
@@ -39,7 +39,7 @@ func (l *Lab) CreateServiceAccount(ctx context.Context, name string, clusterRole
 		return err
 	}
 	for _, role := range clusterRoles {
-		if err := l.bind(ctx, role, object{"kind": "ServiceAccount", "namespace": "default", "name": name}); err != nil {
+		if err := l.bind(ctx, role, serviceAccount(name)); err != nil {
 			return err
 		}
 	}
@@ -49,16 +49,27 @@ func (l *Lab) CreateServiceAccount(ctx context.Context, name string, clusterRole
 // BindGroup grants a cluster role to a group in all namespaces. Which roles
 // grant something, see User.ClusterRoles.
 func (l *Lab) BindGroup(ctx context.Context, group, clusterRole string) error {
-	return l.bind(ctx, clusterRole, object{"apiGroup": rbacGroup, "kind": "Group", "name": group})
+	return l.bind(ctx, clusterRole, subject{APIGroup: rbacGroup, Kind: "Group", Name: group})
+}
+
+// subject is whom a role is granted to.
+type subject struct {
+	APIGroup  string `json:"apiGroup,omitempty"`
+	Kind      string `json:"kind"`
+	Namespace string `json:"namespace,omitempty"`
+	Name      string `json:"name"`
+}
+
+func serviceAccount(name string) subject {
+	return subject{Kind: "ServiceAccount", Namespace: "default", Name: name}
 }
 
 // bind grants a cluster role to a subject in all namespaces.
-func (l *Lab) bind(ctx context.Context, role string, subject object) error {
-	kind, name := subject["kind"].(string), subject["name"].(string)
+func (l *Lab) bind(ctx context.Context, role string, to subject) error {
 	return l.Create(ctx, "/apis/"+rbacGroup+"/v1/clusterrolebindings", object{
-		"metadata": object{"name": "lab:" + kind + ":" + name + ":" + role},
+		"metadata": object{"name": "lab:" + to.Kind + ":" + to.Name + ":" + role},
 		"roleRef":  object{"apiGroup": rbacGroup, "kind": "ClusterRole", "name": role},
-		"subjects": []object{subject},
+		"subjects": []subject{to},
 	})
 }
 

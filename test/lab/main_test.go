@@ -34,7 +34,7 @@ func runWithLab(m *testing.M) (code int, err error) {
 	// Room for the first build of the programs on a slow machine.
 	ctx, cancel := context.WithTimeout(context.Background(), 25*time.Minute)
 	defer cancel()
-	if shared, err = Start(ctx, Options{Log: os.Stderr}); err != nil {
+	if shared, err = Start(ctx, Options{Log: os.Stderr, AuditLog: true}); err != nil {
 		return 1, err
 	}
 	defer func() {

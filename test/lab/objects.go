@@ -26,7 +26,7 @@ func (l *Lab) createObjects(ctx context.Context) error {
 	}
 	for _, u := range l.opts.Users {
 		for _, role := range u.ClusterRoles {
-			if err := l.bind(ctx, role, object{"apiGroup": rbacGroup, "kind": "User", "name": u.Name}); err != nil {
+			if err := l.bind(ctx, role, subject{APIGroup: rbacGroup, Kind: "User", Name: u.Name}); err != nil {
 				return err
 			}
 		}

@@ -99,6 +99,37 @@ func (ca *CA) ClientCertificate(t testing.TB, user string, groups ...string) (ce
 	return certPEM, keyPEM
 }
 
+// ClientCertificateUntil is ClientCertificate with another end, in whole seconds.
+func (ca *CA) ClientCertificateUntil(t testing.TB, until time.Time, user string) (certPEM, keyPEM []byte) {
+	t.Helper()
+	template, err := newTemplate(user)
+	if err == nil {
+		template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
+		template.NotAfter = until
+		certPEM, keyPEM, err = ca.sign(template)
+	}
+	if err != nil {
+		t.Fatalf("fakeapi: make a client certificate: %v", err)
+	}
+	return certPEM, keyPEM
+}
+
+// ServerCertificate makes a server's certificate for localhost.
+func (ca *CA) ServerCertificate(t testing.TB) (certPEM, keyPEM []byte) {
+	t.Helper()
+	template, err := newTemplate("localhost")
+	if err == nil {
+		template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
+		template.DNSNames = []string{"localhost"}
+		template.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback}
+		certPEM, keyPEM, err = ca.sign(template)
+	}
+	if err != nil {
+		t.Fatalf("fakeapi: make a server certificate: %v", err)
+	}
+	return certPEM, keyPEM
+}
+
 // Certificate is what is right or wrong with a server's certificate.
 type Certificate uint8
 

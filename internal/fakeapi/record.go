@@ -7,6 +7,8 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 )
@@ -26,7 +28,9 @@ type Request struct {
 	Target    string // the request-target as it was sent
 	Host      string
 	Header    http.Header
-	User      string // common name of the client's certificate
+	User      string      // common name of the client's certificate
+	Framing   string      // of the body: "length N" or "chunked"; over HTTP/2 "stream"
+	Trailer   http.Header // after the body; nil: none
 	BodyBytes int64
 	BodyHash  string // hex SHA-256 of the body as far as it was read
 	BodyRead  bool   // to its end
@@ -62,7 +66,7 @@ func (l *requestLog) update(f func()) {
 func (l *requestLog) add(r *http.Request, ex *exchange) (done func()) {
 	entry := &Request{
 		Conn: ex.conn.id, Reused: ex.reused, Proto: r.Proto, Method: r.Method, Target: r.RequestURI,
-		Host: r.Host, Header: r.Header.Clone(), digest: sha256.New(),
+		Host: r.Host, Header: r.Header.Clone(), Framing: framingOf(r), digest: sha256.New(),
 	}
 	if r.TLS != nil && len(r.TLS.PeerCertificates) > 0 {
 		entry.User = r.TLS.PeerCertificates[0].Subject.CommonName
@@ -75,14 +79,26 @@ func (l *requestLog) add(r *http.Request, ex *exchange) (done func()) {
 		}
 		l.list = append(l.list, entry)
 	})
-	r.Body = &recordedBody{ReadCloser: r.Body, log: l, entry: entry}
+	r.Body = &recordedBody{ReadCloser: r.Body, log: l, entry: entry, request: r}
 	return func() { l.update(func() { entry.Done = true }) }
+}
+
+// framingOf is how the server was told where the body ends.
+func framingOf(r *http.Request) string {
+	switch {
+	case r.ProtoMajor == 2:
+		return "stream"
+	case len(r.TransferEncoding) > 0:
+		return strings.Join(r.TransferEncoding, ", ")
+	}
+	return "length " + strconv.FormatInt(r.ContentLength, 10)
 }
 
 type recordedBody struct {
 	io.ReadCloser
-	log   *requestLog
-	entry *Request
+	log     *requestLog
+	entry   *Request
+	request *http.Request
 }
 
 func (b *recordedBody) Read(p []byte) (int, error) {
@@ -91,7 +107,10 @@ func (b *recordedBody) Read(p []byte) (int, error) {
 	defer b.log.mu.Unlock()
 	b.entry.digest.Write(p[:n]) // never fails
 	b.entry.BodyBytes += int64(n)
-	b.entry.BodyRead = b.entry.BodyRead || err == io.EOF
+	if err == io.EOF {
+		b.entry.BodyRead = true
+		b.entry.Trailer = b.request.Trailer.Clone()
+	}
 	return n, err
 }
 

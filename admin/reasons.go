@@ -7,6 +7,7 @@ const (
 	DeniedMethod          = "method"
 	DeniedCrossSite       = "cross_site"      // a browser's request for a page of another site
 	DeniedUnauthenticated = "unauthenticated" // no client, or not exactly one (401)
+	DeniedRevoked         = "revoked"         // the client is revoked (401)
 	DeniedForbidden       = "forbidden"       // no grant, or its policy does not allow it (403)
 	DeniedImpersonation   = "impersonation"   // --as that the client may not use (403)
 	DeniedBadPath         = "bad_path"        // not the one way to write a path (400)
@@ -15,7 +16,7 @@ const (
 	DeniedAudit           = "audit"           // its event cannot be written (503)
 )
 
-var deniedReasons = []string{DeniedHost, DeniedPath, DeniedMethod, DeniedCrossSite, DeniedUnauthenticated, DeniedForbidden,
+var deniedReasons = []string{DeniedHost, DeniedPath, DeniedMethod, DeniedCrossSite, DeniedUnauthenticated, DeniedRevoked, DeniedForbidden,
 	DeniedImpersonation, DeniedBadPath, DeniedLimit, DeniedCredential, DeniedAudit}
 
 // Denied counts a request that kuberelay refused. The reason is one of the

@@ -51,6 +51,8 @@ type Daemon struct {
 	minter   *identify.Minter
 	issuers  *identify.Issuers
 	tallies  tallies
+	// addresses are this host's.
+	addresses hostAddresses
 
 	reloading sync.Mutex                   // held while the parts are replaced
 	stopped   bool                         // guarded by reloading: they are not any more
@@ -113,6 +115,7 @@ func New(cfg *config.Configuration, o Options) (*Daemon, error) {
 // start alone; [Daemon.Stop] ends what it began, also after an error.
 func (d *Daemon) Start(ctx context.Context) error {
 	d.started = time.Now()
+	d.intents.tell()
 	p := d.parts.Load()
 	for _, l := range p.listeners {
 		if err := l.open(ctx); err != nil {

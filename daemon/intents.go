@@ -175,7 +175,11 @@ func (i *intents) tell() {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	for _, r := range i.state.Revoked {
-		i.log.Warn("the client is revoked", zap.String("client", r.Client), zap.Time("since", r.Since), zap.Time("until", r.Until), zap.String("reason", r.Reason))
+		fields := []zap.Field{zap.String("client", r.Client), zap.Time("since", r.Since), zap.String("reason", r.Reason)}
+		if !r.Until.IsZero() {
+			fields = append(fields, zap.Time("until", r.Until))
+		}
+		i.log.Warn("the client is revoked", fields...)
 	}
 	for _, d := range i.state.Drained {
 		i.log.Warn("the API server is drained", zap.String("cluster", d.Cluster), zap.String("upstream", d.Upstream), zap.Time("since", d.Since))

@@ -133,7 +133,10 @@ func (l *listener) connected(ctx context.Context, c net.Conn) context.Context {
 	}
 	p := peer.Of(c)
 	known := &connection{peer: identify.Peer{
-		UID: p.UID, UIDKnown: p.Known, PID: p.PID, Unix: p.Unix, Loopback: p.Loopback, Address: c.RemoteAddr().String(),
+		UID: p.UID, UIDKnown: p.Known, PID: p.PID, Unix: p.Unix, Address: c.RemoteAddr().String(),
+		// From one of this host's addresses to another, the user is not known,
+		// and a token of somebody else's must not do.
+		Loopback: p.Loopback || !p.Unix && l.daemon.addresses.has(c.RemoteAddr()),
 	}}
 	if secure, ok := c.(*tls.Conn); ok {
 		if m, ok := secure.NetConn().(*marked); ok {
@@ -143,13 +146,13 @@ func (l *listener) connected(ctx context.Context, c net.Conn) context.Context {
 	return context.WithValue(ctx, connectionKey{}, known)
 }
 
-// peerOf is what is known of a request's connection; nothing, if that was
-// accepted while the listener was a single one.
+// peerOf is what is known of a request's connection: if that was accepted while
+// the listener was a single one, nothing but that its user might have been.
 func peerOf(r *http.Request) *identify.Peer {
 	if known, ok := r.Context().Value(connectionKey{}).(*connection); ok {
 		return &known.peer
 	}
-	return &identify.Peer{Address: r.RemoteAddr}
+	return &identify.Peer{Address: r.RemoteAddr, Loopback: true}
 }
 
 // ServeHTTP hands a request to what serves the address now.

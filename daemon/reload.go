@@ -103,7 +103,7 @@ func (d *Daemon) replace(ctx context.Context, cfg *config.Configuration, old *pa
 	if old.config.Log.Level != cfg.Log.Level {
 		_ = d.setLogLevel(cfg.Log.Level) // validated with the configuration
 	}
-	changed := append(next.fresh.names, differences(old.config, cfg)...)
+	changed := slices.Concat(next.fresh.names, differences(old.config, cfg))
 	d.retire(old, next)
 	return changed, nil
 }

@@ -146,7 +146,7 @@ func (x *exchange) tunnel(ctx context.Context, upstream h1.Upgraded) {
 	}
 	if cause := context.Cause(ctx); cause != nil {
 		x.err = cause
-		<-fromUpstream
+		_ = <-fromUpstream // Its side has nothing more to say
 		x.sayWhy(client, cause, &down)
 	}
 	client.Close()

@@ -1,0 +1,159 @@
+package gossip
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/pem"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+)
+
+// State is what a node says of an upstream: one of the constants, or, from a
+// newer peer, a word that this version does not know.
+type State string
+
+// The states of an upstream, in the words of package health.
+const (
+	StateReady         State = "READY"
+	StateSuspect       State = "SUSPECT"
+	StateDegraded      State = "DEGRADED"
+	StateDown          State = "DOWN"
+	StateMisconfigured State = "MISCONFIGURED"
+)
+
+// Up says that the upstream answers whoever observed it.
+func (s State) Up() bool { return s == StateReady || s == StateDegraded }
+
+// Decided is false for a state that rests on no more than one sample.
+func (s State) Decided() bool {
+	return s == StateReady || s == StateDegraded || s == StateDown || s == StateMisconfigured
+}
+
+// Observation is what one node itself has seen of one upstream.
+type Observation struct {
+	// Node is the observer.
+	Node string `json:"node"`
+	// Upstream is an [UpstreamID].
+	Upstream string `json:"upstream"`
+	// State is the upstream's state.
+	State State `json:"state"`
+	// Reason says why, in at most 256 bytes; more is cut.
+	Reason string `json:"reason,omitempty"`
+	// Breaker is closed, half-open or open.
+	Breaker string `json:"breaker,omitempty"`
+	// Since is when the state was entered, by the observer's clock: for people.
+	Since time.Time `json:"since,omitzero"`
+}
+
+// Load says how much a node has to do.
+type Load struct {
+	InFlight          uint64 `json:"inFlight"` // short requests under way
+	Streams           uint64 `json:"streams"`  // watches, log follows, upgrades
+	RequestsPerSecond uint64 `json:"requestsPerSecond"`
+}
+
+// Particulars are what a node says of itself.
+type Particulars struct {
+	// Version is the program's, at most 64 bytes.
+	Version string `json:"version,omitempty"`
+	// ConfigHash identifies the configuration, at most 64 bytes. Nodes whose
+	// hashes differ have drifted apart.
+	ConfigHash string `json:"configHash,omitempty"`
+	// AdminAddress is where its status is served, at most 256 bytes.
+	AdminAddress string `json:"adminAddress,omitempty"`
+	// Started is when the process started, by its own clock: for people.
+	Started time.Time `json:"started,omitzero"`
+	// Load is as of the last exchange of the whole map.
+	Load Load `json:"load"`
+}
+
+// IntentKind is what an operator decides about.
+type IntentKind string
+
+// The kinds of intent.
+const (
+	// Drain gives an upstream no new work.
+	Drain IntentKind = "drain"
+	// Revoke shuts a client out.
+	Revoke IntentKind = "revoke"
+)
+
+// Intent is what an operator decided, on whichever node.
+type Intent struct {
+	Kind IntentKind `json:"kind"`
+	// Target is the [UpstreamID] or the [ClientID] that it is about.
+	Target string `json:"target"`
+	// On is false where the decision was taken back (undrain, unrevoke).
+	On bool `json:"on"`
+	// Until is when it ends by itself; zero: when it is taken back. The
+	// operator's time, and each node's clock says when that is.
+	Until time.Time `json:"until,omitzero"`
+	// Reason is for people, at most 256 bytes; more is cut.
+	Reason string `json:"reason,omitempty"`
+	// By is the node on which it was decided.
+	By string `json:"by,omitempty"`
+	// At is when, by that node's clock: for people.
+	At time.Time `json:"at,omitzero"`
+	// Counter orders decisions about the same target: the higher wins, and
+	// between equal ones the greater name. [Mesh.Intend] sets it.
+	Counter uint64 `json:"counter"`
+}
+
+// Expired says whether the intent has ended by itself.
+func (i Intent) Expired(now time.Time) bool { return !i.Until.IsZero() && !now.Before(i.Until) }
+
+// idBytes are those of a hash that stands for an upstream or a client.
+const idBytes = 8
+
+// UpstreamID identifies an API server to all nodes, by whatever name each has
+// it: 16 hexadecimal digits of the SHA-256 of its URL and of the certificates
+// of its authority, in PEM, whose order and comments do not matter. The URL's
+// default port, letter case and trailing slash do not matter either.
+func UpstreamID(server string, caPEM []byte) string {
+	digest := sha256.New()
+	fmt.Fprintf(digest, "kuberelay upstream\x00%s\x00", canonicalURL(server))
+	var certificates [][]byte
+	for rest := caPEM; ; {
+		var block *pem.Block
+		if block, rest = pem.Decode(rest); block == nil {
+			break
+		}
+		sum := sha256.Sum256(block.Bytes)
+		certificates = append(certificates, sum[:])
+	}
+	slices.SortFunc(certificates, slices.Compare)
+	for _, sum := range slices.CompactFunc(certificates, slices.Equal) {
+		digest.Write(sum)
+	}
+	return hex.EncodeToString(digest.Sum(nil)[:idBytes])
+}
+
+func canonicalURL(server string) string {
+	u, err := url.Parse(server)
+	if err != nil || u.Host == "" {
+		return server
+	}
+	scheme, port := strings.ToLower(u.Scheme), u.Port()
+	if port == "" {
+		port = map[string]string{"https": "443", "http": "80"}[scheme]
+	}
+	host := strings.TrimSuffix(strings.ToLower(u.Hostname()), ".")
+	return scheme + "://" + host + "|" + port + strings.TrimRight(u.EscapedPath(), "/")
+}
+
+// ClientID identifies a client to all nodes without saying its name: 16
+// hexadecimal digits of a SHA-256. A node knows who is meant if its own
+// configuration has the client.
+func ClientID(name string) string {
+	sum := sha256.Sum256([]byte("kuberelay client\x00" + name))
+	return hex.EncodeToString(sum[:idBytes])
+}
+
+// validID says whether s is the form of an [UpstreamID] or a [ClientID].
+func validID(s string) bool {
+	raw, err := hex.DecodeString(s)
+	return err == nil && len(raw) == idBytes && strings.ToLower(s) == s
+}

@@ -69,6 +69,7 @@ func openIntents(path string, log *zap.Logger) (*intents, error) {
 	if err != nil {
 		return nil, fmt.Errorf("stateFile: %w", err)
 	}
+	i.state = intentState{}
 	if err := json.Unmarshal(raw, &i.state); err != nil {
 		return nil, fmt.Errorf("stateFile %s cannot be read (%w): it says which clients are revoked; restore it, or remove it if none is", path, err)
 	}

@@ -189,6 +189,7 @@ func (r *team) share(cfg *config.Configuration) {
 	sock := shared("sock", "unix://"+r.path("sock"), identify.UID)
 	sock.SocketMode = config.DefaultSocketMode
 	cfg.Listeners = []config.Listener{shared("proxy", "127.0.0.1:0", identify.Bearer), overTLS, sock}
+	cfg.Log = config.LogConfig{Level: config.LevelDebug, Format: config.FormatJSON, AccessLog: true}
 	cfg.Audit = audit.Config{File: r.path("audit"), Level: audit.LevelMetadata, OnFailure: audit.OnFailureBlock}
 }
 

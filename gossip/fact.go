@@ -125,6 +125,9 @@ func UpstreamID(server string, caPEM []byte) string {
 		certificates = append(certificates, sum[:])
 	}
 	slices.SortFunc(certificates, slices.Compare)
+	if certificates == nil {
+		digest.Write(caPEM)
+	}
 	for _, sum := range slices.CompactFunc(certificates, slices.Equal) {
 		digest.Write(sum)
 	}

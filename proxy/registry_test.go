@@ -130,3 +130,69 @@ func BenchmarkRegistry(b *testing.B) {
 		}
 	})
 }
+
+func TestReviewEndsWhatIsNotAllowedAnyMore(t *testing.T) {
+	var r Registry
+	u := &Upstream{ID: "u"}
+	of := func(name string) (*flown, context.Context) {
+		ctx, end := context.WithCancelCause(context.Background())
+		f := &flown{}
+		f.caller, f.end = &Caller{Client: &Client{Name: name}}, end
+		r.Add(&f.Flight)
+		return f, ctx
+	}
+	alice, aliceCtx := of("alice")
+	idle, idleCtx := of("alice") // between two attempts
+	bob, bobCtx := of("bob")
+	single := fly(&r, u, true)
+	alice.attempt(u, false, func(error) {})
+	bob.attempt(u, false, func(error) {})
+
+	n := r.Review(func(c *Caller) error {
+		if c.Client.Name == "alice" {
+			return Ended(CloseRevoked, "revoked")
+		}
+		return nil
+	})
+	for name, c := range map[string]struct {
+		ctx  context.Context
+		want bool
+	}{"alice's attempt": {aliceCtx, true}, "alice's request between attempts": {idleCtx, true}, "bob's": {bobCtx, false}, "a single listener's": {single.ctx, false}} {
+		if ended := endedBy(c.ctx) != nil; ended != c.want {
+			t.Errorf("%s ended: %t, want %t", name, ended, c.want)
+		}
+	}
+	if n != 2 {
+		t.Errorf("%d ended, want 2", n)
+	}
+	idle.End()
+	alice.End()
+	bob.End()
+}
+
+func TestLeaveEndsWatchesOfOneServerOfOneCluster(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var r Registry
+		here, elsewhere, other := &Upstream{Cluster: "a", ID: "1"}, &Upstream{Cluster: "a", ID: "2"}, &Upstream{Cluster: "b", ID: "1"}
+		told := make(map[*Upstream]int)
+		for _, u := range []*Upstream{here, elsewhere, other} {
+			for range 25 {
+				fly(&r, u, true).streaming(true, func(err error) {
+					if !errors.Is(err, errDrainedUpstream) {
+						t.Errorf("ended with %v", err)
+					}
+					told[u]++
+				})
+			}
+			fly(&r, u, true) // a short request goes on
+		}
+		start := time.Now()
+		r.Leave(t.Context(), "a", "1")
+		if told[here] != 25 || told[elsewhere] != 0 || told[other] != 0 {
+			t.Errorf("told %d, %d on another server, %d in another cluster; want 25, 0, 0", told[here], told[elsewhere], told[other])
+		}
+		if took := time.Since(start); took < 100*time.Millisecond || took > time.Second {
+			t.Errorf("25 streams at 200 a second took %v", took)
+		}
+	})
+}

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -112,13 +113,31 @@ type process struct {
 	stdin io.WriteCloser
 	lines chan string // closed when kubectl has ended
 	ended time.Time   // once lines is closed
-	errs  *bytes.Buffer
+	errs  *output
+}
+
+// output is what a process that still runs has written.
+type output struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (o *output) Write(b []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.Write(b)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.String()
 }
 
 func (r *relay) startKubectl(args ...string) *process {
 	r.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
-	p := &process{Cmd: r.kubectlCommand(ctx, args...), lines: make(chan string, 1024), errs: &bytes.Buffer{}}
+	p := &process{Cmd: r.kubectlCommand(ctx, args...), lines: make(chan string, 1024), errs: &output{}}
 	p.Stderr = p.errs
 	var err error
 	if p.stdin, err = p.StdinPipe(); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -162,11 +163,11 @@ func (s *served) withKubeconfig(p *person, name, text string) *relay {
 }
 
 // authorityData is the lab's CA, as a kubeconfig has it.
-func (s *served) authorityData() []byte {
+func (s *served) authorityData() string {
 	s.t.Helper()
 	pem, err := os.ReadFile(cluster.CAFile())
 	check(s.t.(*testing.T), err)
-	return pem
+	return base64.StdEncoding.EncodeToString(pem)
 }
 
 // sharedKubectl is a copy of kubectl, and sharedSelf one of this program, where
@@ -201,6 +202,11 @@ func shareProgram(from, name string) (to string, err error) {
 // that it can be another user's client.
 const requestVariable = "KUBERELAY_E2E_REQUEST"
 
+// withoutRaceDelay is for the race detector, which lets a program end a second
+// late.
+const withoutRaceDelay = "GORACE=atexit_sleep_ms=0"
+
+// answer is what sendRequest prints.
 type answer struct {
 	Code    int
 	AuditID string
@@ -246,7 +252,7 @@ func (s *served) ask(p *person, method, path string) answer {
 	check(s.t.(*testing.T), err)
 	ctx, cancel := context.WithTimeout(s.t.Context(), time.Minute)
 	defer cancel()
-	cmd := p.prepare(exec.CommandContext(ctx, self), requestVariable+"="+method+" "+s.local+path)
+	cmd := p.prepare(exec.CommandContext(ctx, self), requestVariable+"="+method+" "+s.local+path, withoutRaceDelay)
 	var errs strings.Builder
 	cmd.Stderr = &errs
 	out, err := cmd.Output()

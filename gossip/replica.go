@@ -1,0 +1,207 @@
+package gossip
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"time"
+)
+
+// Bounds on what a replica keeps.
+const (
+	maxNodes     = 256
+	maxUpstreams = maxEntries - 2 // of one node, beside particulars and beacon
+)
+
+// replica is the replicated map: for each node the facts of its latest run,
+// each the latest, and for each target the winning decision. Merging messages
+// into it is a join in a semilattice: a greater epoch replaces a node's facts
+// altogether, within one epoch each fact has the greatest (sequence, body), and
+// each decision the greatest (counter, node, body). Time only decides what is
+// forgotten, which is not part of merging. Not safe for concurrent use.
+type replica struct {
+	nodes     map[string]*run
+	decisions map[decisionKey]heldDecision
+}
+
+// run is what a node has said since it started.
+type run struct {
+	epoch uint64
+	facts map[entryKey]heldEntry
+}
+
+// heldEntry is an entry and when this version of it first came here.
+type heldEntry struct {
+	entry
+	heard time.Time
+}
+
+type heldDecision struct {
+	decision
+	heard time.Time
+}
+
+func newReplica() *replica {
+	return &replica{nodes: map[string]*run{}, decisions: map[decisionKey]heldDecision{}}
+}
+
+// merged is what became of an entry or a decision.
+type merged int
+
+const (
+	mergedNew   merged = iota // it is what holds now
+	mergedKnown               // it already was
+	mergedOlder               // something newer is known
+	mergedFull                // there is no room for it
+)
+
+func (r *replica) mergeEntry(node string, epoch uint64, e entry, now time.Time) merged {
+	known := r.nodes[node]
+	switch {
+	case known == nil && len(r.nodes) >= maxNodes:
+		return mergedFull
+	case known == nil, known.epoch < epoch:
+		known = &run{epoch, map[entryKey]heldEntry{}}
+		r.nodes[node] = known
+	case known.epoch > epoch:
+		return mergedOlder
+	}
+	held, ok := known.facts[e.key]
+	if !ok {
+		if len(known.facts) >= maxUpstreams+2 {
+			return mergedFull
+		}
+		known.facts[e.key] = heldEntry{e, now}
+		return mergedNew
+	}
+	switch c := compareEntries(e, held.entry); {
+	case c == 0:
+		return mergedKnown
+	case c < 0:
+		return mergedOlder
+	}
+	known.facts[e.key] = heldEntry{e, now}
+	return mergedNew
+}
+
+// compareEntries orders two entries of one key. That two differ in their bodies
+// alone can only be if two nodes write under one name; then too all agree.
+func compareEntries(a, b entry) int {
+	return cmp.Or(cmp.Compare(a.seq, b.seq), cmp.Compare(a.body, b.body))
+}
+
+func (r *replica) mergeDecision(d decision, now time.Time) merged {
+	held, ok := r.decisions[d.key]
+	if !ok {
+		if len(r.decisions) >= maxDecisions && !r.evict() {
+			return mergedFull
+		}
+		r.decisions[d.key] = heldDecision{d, now}
+		return mergedNew
+	}
+	switch c := compareDecisions(d, held.decision); {
+	case c == 0:
+		return mergedKnown
+	case c < 0:
+		return mergedOlder
+	}
+	r.decisions[d.key] = heldDecision{d, now}
+	return mergedNew
+}
+
+func compareDecisions(a, b decision) int {
+	return cmp.Or(cmp.Compare(a.counter, b.counter), cmp.Compare(a.by, b.by), cmp.Compare(a.body, b.body))
+}
+
+// evict forgets the oldest decision that was taken back, if there is one.
+func (r *replica) evict() bool {
+	var oldest decisionKey
+	found := false
+	for key, d := range r.decisions {
+		if i, err := d.intent(); err == nil && i.On {
+			continue
+		}
+		if !found || compareDecisions(d.decision, r.decisions[oldest].decision) < 0 {
+			oldest, found = key, true
+		}
+	}
+	if found {
+		delete(r.decisions, oldest)
+	}
+	return found
+}
+
+// counter returns the greatest counter of a decision.
+func (r *replica) counter() uint64 {
+	var greatest uint64
+	for _, d := range r.decisions {
+		greatest = max(greatest, d.counter)
+	}
+	return greatest
+}
+
+// keepTakenBack is how long it is remembered that a decision was taken back, so
+// that a node that was away for less does not bring it back.
+const keepTakenBack = 7 * 24 * time.Hour
+
+// keepExpired is how long a decision outlives its end, so that nodes whose
+// clocks differ by less do not hand it to each other for ever.
+const keepExpired = 24 * time.Hour
+
+// expire forgets the facts of nodes that are not alive, where none is younger
+// than ttl, and decisions that hold no more.
+func (r *replica) expire(now time.Time, ttl time.Duration, alive func(node string) bool) {
+	for node, known := range r.nodes {
+		if alive(node) {
+			continue
+		}
+		maps.DeleteFunc(known.facts, func(_ entryKey, e heldEntry) bool { return now.Sub(e.heard) >= ttl })
+		if len(known.facts) == 0 {
+			delete(r.nodes, node)
+		}
+	}
+	maps.DeleteFunc(r.decisions, func(_ decisionKey, d heldDecision) bool {
+		i, err := d.intent()
+		return err != nil || i.Expired(now.Add(-keepExpired)) || !i.On && now.Sub(d.heard) >= keepTakenBack
+	})
+}
+
+// message returns all that is known of the nodes for which include is true,
+// and all decisions, in at most maxState bytes; whether all of it, too. First
+// comes first, which is to say, is not left out.
+func (r *replica) message(first string, include func(node string) bool) (raw []byte, complete bool) {
+	var m message
+	for _, key := range slices.SortedFunc(maps.Keys(r.decisions), compareDecisionKeys) {
+		m.decisions = append(m.decisions, r.decisions[key].decision)
+	}
+	raw, complete = m.encode(), true
+	names := slices.Sorted(maps.Keys(r.nodes))
+	if i := slices.Index(names, first); i > 0 {
+		names = slices.Insert(slices.Delete(names, i, i+1), 0, first)
+	}
+	for _, name := range names {
+		known := r.nodes[name]
+		if !include(name) || len(known.facts) == 0 {
+			continue
+		}
+		part := record{node: name, epoch: known.epoch}
+		for _, key := range slices.SortedFunc(maps.Keys(known.facts), compareEntryKeys) {
+			part.entries = append(part.entries, known.facts[key].entry)
+		}
+		more := message{records: []record{part}}.encode()[1:]
+		if len(raw)+len(more) > maxState {
+			complete = false
+			continue
+		}
+		raw = append(raw, more...)
+	}
+	return raw, complete
+}
+
+func compareEntryKeys(a, b entryKey) int {
+	return cmp.Or(cmp.Compare(a.kind, b.kind), cmp.Compare(a.upstream, b.upstream))
+}
+
+func compareDecisionKeys(a, b decisionKey) int {
+	return cmp.Or(cmp.Compare(a.kind, b.kind), cmp.Compare(a.target, b.target))
+}

@@ -1,0 +1,174 @@
+package gossip
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os/exec"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Resolver looks names up, as [net.Resolver] does.
+type Resolver interface {
+	LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error)
+	LookupSRV(ctx context.Context, service, proto, name string) (string, []*net.SRV, error)
+}
+
+// Bounds on what a seed may come to.
+const (
+	maxSeedAddresses = 256
+	maxSeedOutput    = 64 << 10
+	seedTimeout      = 10 * time.Second
+)
+
+// seed is one entry of Config.Peers: exactly one field is set.
+type seed struct {
+	address netip.AddrPort
+	host    string // with port
+	port    uint16
+	srv     string
+	command []string
+}
+
+func parseSeed(text string) (seed, error) {
+	if command, ok := strings.CutPrefix(text, "exec:"); ok {
+		words := strings.Fields(command)
+		if len(words) == 0 || len(command) > maxCommand {
+			return seed{}, fmt.Errorf("%q: want exec:COMMAND ARG…, which prints addresses", text)
+		}
+		return seed{command: words}, nil
+	}
+	if strings.HasPrefix(text, "_") {
+		if len(text) > 253 || strings.Count(text, ".") < 2 {
+			return seed{}, fmt.Errorf("%q: want the name of an SRV record, such as _gossip._tcp.example.org", text)
+		}
+		return seed{srv: text}, nil
+	}
+	host, port, err := splitAddress(text)
+	if err != nil {
+		return seed{}, err
+	}
+	if unspecified(host) || port == 0 {
+		return seed{}, fmt.Errorf("%q: want the address of a peer", text)
+	}
+	if ip, err := netip.ParseAddr(host); err == nil {
+		return seed{address: netip.AddrPortFrom(ip.Unmap(), port)}, nil
+	}
+	return seed{host: host, port: port}, nil
+}
+
+// resolve returns the addresses that s stands for now.
+func (s seed) resolve(ctx context.Context, r Resolver) ([]netip.AddrPort, error) {
+	ctx, cancel := context.WithTimeout(ctx, seedTimeout)
+	defer cancel()
+	switch {
+	case s.address.IsValid():
+		return []netip.AddrPort{s.address}, nil
+	case s.host != "":
+		return lookup(ctx, r, s.host, s.port)
+	case s.srv != "":
+		_, records, err := r.LookupSRV(ctx, "", "", s.srv)
+		if err != nil {
+			return nil, err
+		}
+		var all []netip.AddrPort
+		var problems []error
+		for _, record := range records[:min(len(records), maxSeedAddresses)] {
+			found, err := lookup(ctx, r, strings.TrimSuffix(record.Target, "."), record.Port)
+			all, problems = append(all, found...), append(problems, err)
+		}
+		return all, errors.Join(problems...)
+	default:
+		return s.run(ctx, r)
+	}
+}
+
+func lookup(ctx context.Context, r Resolver, host string, port uint16) ([]netip.AddrPort, error) {
+	if ip, err := netip.ParseAddr(host); err == nil {
+		return []netip.AddrPort{netip.AddrPortFrom(ip.Unmap(), port)}, nil
+	}
+	ips, err := r.LookupNetIP(ctx, "ip", host)
+	if err != nil {
+		return nil, err
+	}
+	all := make([]netip.AddrPort, len(ips))
+	for i, ip := range ips {
+		all[i] = netip.AddrPortFrom(ip.Unmap(), port)
+	}
+	return all, nil
+}
+
+// run asks the command, which prints addresses between white space. What it
+// prints as an exec: is not run.
+func (s seed) run(ctx context.Context, r Resolver) ([]netip.AddrPort, error) {
+	cmd := exec.CommandContext(ctx, s.command[0], s.command[1:]...)
+	ownProcessGroup(cmd)
+	cmd.WaitDelay = time.Second
+	var out, complaint limitedBuffer
+	cmd.Stdout, cmd.Stderr = &out, &complaint
+	if err := cmd.Run(); err != nil {
+		return nil, fmt.Errorf("%s: %w: %.200q", s.command[0], err, bytes.TrimSpace(complaint.kept.Bytes()))
+	}
+	if out.kept.Len() >= maxSeedOutput {
+		return nil, fmt.Errorf("%s printed more than %d bytes", s.command[0], maxSeedOutput)
+	}
+	var all []netip.AddrPort
+	var problems []error
+	for word := range strings.FieldsSeq(out.kept.String()) {
+		printed, err := parseSeed(word)
+		if err == nil && printed.command != nil {
+			err = fmt.Errorf("%q: a command's output is not run", word)
+		}
+		if err == nil {
+			var found []netip.AddrPort
+			found, err = printed.resolve(ctx, r)
+			all = append(all, found...)
+		}
+		if err != nil {
+			problems = append(problems, fmt.Errorf("%s printed %w", s.command[0], err))
+		}
+	}
+	return all, errors.Join(problems[:min(len(problems), 8)]...)
+}
+
+// limitedBuffer keeps the first maxSeedOutput bytes. It does not embed the
+// buffer, whose ReadFrom io.Copy would find.
+type limitedBuffer struct{ kept bytes.Buffer }
+
+// Write implements [io.Writer].
+func (b *limitedBuffer) Write(p []byte) (int, error) {
+	if room := maxSeedOutput - b.kept.Len(); room > 0 {
+		b.kept.Write(p[:min(len(p), room)])
+	}
+	return len(p), nil
+}
+
+// resolveSeeds resolves all, side by side, and returns what could be had,
+// sorted, beside what could not.
+func resolveSeeds(ctx context.Context, r Resolver, seeds []seed) ([]netip.AddrPort, error) {
+	type answer struct {
+		found []netip.AddrPort
+		err   error
+	}
+	answers := make(chan answer, len(seeds))
+	for _, s := range seeds {
+		go func() {
+			found, err := s.resolve(ctx, r)
+			answers <- answer{found, err}
+		}()
+	}
+	var all []netip.AddrPort
+	var problems []error
+	for range seeds {
+		a := <-answers
+		all, problems = append(all, a.found...), append(problems, a.err)
+	}
+	slices.SortFunc(all, netip.AddrPort.Compare)
+	all = slices.Compact(all)
+	return all[:min(len(all), maxSeedAddresses)], errors.Join(problems...)
+}

@@ -1,0 +1,5 @@
+//go:build !unix
+
+package notify
+
+func refused(error) bool { return false }

@@ -25,6 +25,9 @@ type Endpoint struct {
 	// ServerName is empty unless the kubeconfig has a tls-server-name. It is
 	// shared: Clone before changing.
 	TLS *tls.Config
+	// Authority are the certificates, in PEM, that the server is verified with;
+	// empty: the system's. It is shared, and not to be changed.
+	Authority []byte
 	// Proxy is the kubeconfig's proxy-url, else HTTPS_PROXY and NO_PROXY of the
 	// environment, with CIDRs in NO_PROXY. It returns nil for a direct
 	// connection, and is never nil itself.
@@ -54,6 +57,7 @@ func newEndpoint(c *rest.Config, certificate *tls.Certificate, userAgent string)
 	}
 	e := &Endpoint{
 		URL:                &url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path, RawPath: u.RawPath},
+		Authority:          c.CAData,
 		Proxy:              c.Proxy,
 		UserAgent:          c.UserAgent,
 		DisableCompression: c.DisableCompression,

@@ -71,27 +71,21 @@ func (r *recorder) End(kind string, rec *proxy.Record) {
 	r.access.Info("request", fields...)
 }
 
+// cuts are the metric's names of what is ended from here.
+var cuts = map[proxy.CloseReason]string{
+	proxy.CloseRevoked: admin.CutRevoked, proxy.CloseExpired: admin.CutExpired, proxy.CloseRemoved: admin.CutReload,
+	proxy.ClosePolicy: admin.CutPolicy, proxy.CloseCredential: admin.CutCredential,
+	proxy.CloseDrain: admin.CutDrain, proxy.CloseShutdown: admin.CutShutdown,
+}
+
 // count counts what was ended from here, and the refusals that come after the
 // gates.
 func (r *recorder) count(rec *proxy.Record) {
-	switch rec.CloseReason {
-	case proxy.CloseRevoked:
-		r.metrics.StreamCut(admin.CutRevoked)
-	case proxy.CloseExpired:
-		r.metrics.StreamCut(admin.CutExpired)
-	case proxy.CloseRemoved:
-		r.metrics.StreamCut(admin.CutReload)
-	case proxy.ClosePolicy:
-		r.metrics.StreamCut(admin.CutPolicy)
-	case proxy.CloseCredential:
-		r.metrics.StreamCut(admin.CutCredential)
-	case proxy.CloseDrain:
-		r.metrics.StreamCut(admin.CutDrain)
-	case proxy.CloseShutdown:
-		r.metrics.StreamCut(admin.CutShutdown)
-	case proxy.CloseClient, proxy.CloseUpstream, proxy.CloseDown:
+	if reason, cut := cuts[rec.CloseReason]; cut {
+		r.metrics.StreamCut(reason)
 	}
 	switch rec.Refused {
+	case proxy.RefusedNot:
 	case proxy.RefusedCredential:
 		r.metrics.Denied(admin.DeniedCredential)
 	case proxy.RefusedAudit:

@@ -60,6 +60,10 @@ fuzz: ## Run every fuzz target for FUZZTIME (10s).
 bench: ## Compare CPU and latency with kubectl proxy, in one run.
 	@go run ./test/bench $(ARGS)
 
+.PHONY: rules
+rules: ## Check the Prometheus rules and the dashboard on a real Prometheus.
+	@hack/prometheus.sh
+
 .PHONY: lint
 lint: ## Check formatting, go vet and golangci-lint.
 	@hack/lint.sh

@@ -26,7 +26,7 @@ func guard(configuredHost string, next http.Handler) http.Handler {
 		case !hostAllowed(r.Host, configuredHost):
 			refuse(w, http.StatusMisdirectedRequest, "MisdirectedRequest", "Host",
 				"the admin server answers to IP addresses, localhost and its configured host only")
-		case crossSite(r):
+		case crossSite(r) && !followed(r):
 			refuse(w, http.StatusForbidden, metav1.StatusReasonForbidden, "CrossSite",
 				"requests made by another site are refused")
 		default:
@@ -78,6 +78,13 @@ func crossSite(r *http.Request) bool {
 	}
 	origin := r.Header.Get("Origin")
 	return origin != "" && !strings.EqualFold(origin, "http://"+r.Host)
+}
+
+// followed says that somebody followed a link to the status page, from a
+// dashboard or a chat. What another site sends them to, it cannot read.
+func followed(r *http.Request) bool {
+	return r.Method == http.MethodGet && r.URL.Path == "/" && r.Header.Get("Origin") == "" &&
+		r.Header.Get("Sec-Fetch-Mode") == "navigate" && r.Header.Get("Sec-Fetch-Dest") == "document"
 }
 
 // refuse answers with a Kubernetes Status whose cause names what refused. There

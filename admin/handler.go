@@ -44,6 +44,7 @@ func (s *pages) handler() http.Handler {
 	mux.HandleFunc("/readyz", s.readyz)
 	mux.HandleFunc("/api/v1/status", s.status)
 	mux.HandleFunc("/{$}", s.index)
+	mux.HandleFunc("/page/{file}", asset)
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		refuse(w, http.StatusNotFound, metav1.StatusReasonNotFound, "Path", "there is no such page; / lists them")
 	})
@@ -68,13 +69,15 @@ func (s *pages) status(w http.ResponseWriter, _ *http.Request) {
 	_, _ = w.Write(append(body, '\n')) // the client may be gone
 }
 
-func (s *pages) index(w http.ResponseWriter, _ *http.Request) {
+// list says what there is, for people with curl.
+func (s *pages) list(w http.ResponseWriter) {
 	text(w, http.StatusOK, "kuberelay "+s.options.Status().Version+`
 
+/               this list; in a browser, the status page
 /readyz         200 when every cluster has a usable API server
 /healthz        200 while the process is alive
 /metrics        Prometheus metrics
-/api/v1/status  clusters, upstreams, listeners and clients as JSON
+/api/v1/status  what the status page shows, as JSON
 `+s.more)
 }
 

@@ -196,7 +196,8 @@ func TestStatusDocument(t *testing.T) {
           "breaker": "closed",
           "inFlight": 3,
           "streams": 2,
-          "weight": 1
+          "weight": 1,
+          "latency": []
         }
       ]
     },
@@ -215,7 +216,9 @@ func TestStatusDocument(t *testing.T) {
     "upgrades": 0
   },
   "clients": [],
-  "credentials": []
+  "credentials": [],
+  "peers": [],
+  "events": []
 }
 `
 	if diff := cmp.Diff(want, bodyOf(t, ask(s, "GET", "/api/v1/status"))); diff != "" {

@@ -39,7 +39,7 @@ func TestStatusOfServe(t *testing.T) {
 		`{"name":"late","inFlight":0,"watches":0,"upgrades":0,"requests":1,"lastSeen":"2026-01-02T03:00:01Z"},` +
 		`{"name":"early","inFlight":0,"watches":0,"upgrades":0,"requests":1,"lastSeen":"2026-01-02T03:00:00Z"},` +
 		`{"name":"absent","inFlight":0,"watches":0,"upgrades":0,"requests":0},{"name":"away","inFlight":0,"watches":0,"upgrades":0,"requests":0}],"clientsTotal":6,` +
-		`"credentials":[{"name":"kc","expiresAt":"2026-01-02T03:00:00Z"},{"name":"eks","error":"exec plugin: exit code 1"}]}`
+		`"credentials":[{"name":"kc","expiresAt":"2026-01-02T03:00:00Z"},{"name":"eks","error":"exec plugin: exit code 1"}],"peers":[],"events":[]}`
 	if d := cmp.Diff(want, string(body)); d != "" {
 		t.Error(d)
 	}

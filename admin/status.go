@@ -10,6 +10,7 @@ import (
 // RFC 3339 in UTC and left out when there is none.
 type Status struct {
 	Version       string           `json:"version"`
+	Node          string           `json:"node,omitempty"` // this instance's name among its peers
 	StartedAt     time.Time        `json:"startedAt,omitzero"`
 	UptimeSeconds int64            `json:"uptimeSeconds"`
 	Draining      bool             `json:"draining,omitempty"` // the process is stopping
@@ -22,6 +23,13 @@ type Status struct {
 	Clients      []ClientStatus     `json:"clients"`                // at most 1000, those with usage first
 	ClientsTotal int                `json:"clientsTotal,omitempty"` // configured, listed or not
 	Credentials  []CredentialStatus `json:"credentials"`
+
+	// Of a process with peers.
+	Peers          []PeerStatus `json:"peers"`
+	Isolated       bool         `json:"isolated,omitempty"`       // most peers reach what this process does not
+	IsolatedReason string       `json:"isolatedReason,omitempty"` // in a sentence
+
+	Events []Event `json:"events"` // the latest first; see [Events]
 }
 
 // ClusterStatus is one cluster with its upstreams.
@@ -55,6 +63,7 @@ type UpstreamStatus struct {
 	Weight    float64   `json:"weight"`   // 0 … 1; below 1 during slow start
 	LastProbe time.Time `json:"lastProbe,omitzero"`
 	LastError string    `json:"lastError,omitempty"` // of the last failed probe
+	Latency   []float64 `json:"latency"`             // see [UpstreamMetrics.Latency]
 }
 
 // ListenerStatus is one address that clients can connect to.
@@ -88,10 +97,15 @@ func (s Status) tidy() Status {
 			u := &upstreams[j]
 			u.URL = withoutUser(u.URL)
 			u.Since, u.LastProbe = u.Since.UTC(), u.LastProbe.UTC()
+			u.Latency = append([]float64{}, u.Latency...)
 		}
 		s.Clusters[i].Upstreams = upstreams
 	}
-	return s.tidyServe()
+	s.Events = append([]Event{}, s.Events...)
+	for i := range s.Events {
+		s.Events[i].At = s.Events[i].At.UTC()
+	}
+	return s.tidyServe().tidyPeers()
 }
 
 func withoutUser(raw string) string {

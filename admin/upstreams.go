@@ -45,6 +45,7 @@ var (
 type UpstreamMetrics struct {
 	requests map[string]prometheus.Counter // by outcome, all of them; immutable
 	duration prometheus.Observer
+	latency  latency
 	state    *oneHot
 	breaker  *oneHot
 }
@@ -121,6 +122,7 @@ func (u *UpstreamMetrics) Request(outcome string) {
 func (u *UpstreamMetrics) FirstByte(took time.Duration) {
 	if u != nil {
 		u.duration.Observe(took.Seconds())
+		u.latency.observe(time.Now(), took)
 	}
 }
 

@@ -78,9 +78,10 @@ func (e *ImpersonationError) Error() string { return e.why }
 // Resolve returns as whom a request is made whose client is own (nil: the
 // credential's own user) and sent the headers in. Without Impersonate-* headers
 // it is own. A client may ask for itself with fewer of its groups, and for the
-// users and groups that allowed names: --as USER without groups is USER without
-// groups. Everything else is an [*ImpersonationError]; so are a UID and extras,
-// and what the API server would not understand. Spellings with "_" are not
+// users that allowed names with the groups that it names: --as USER without
+// groups is USER without groups. Everything else is an [*ImpersonationError]; so
+// are a UID and extras, and what the API server would not understand. Who asks
+// for itself keeps the UID and the extras of its grant, which may restrict it. Spellings with "_" are not
 // looked at: [RebuildShared] drops them.
 func (allowed *AllowedImpersonation) Resolve(own *As, in http.Header) (*As, error) {
 	var asked askedFor
@@ -105,7 +106,11 @@ func (allowed *AllowedImpersonation) Resolve(own *As, in http.Header) (*As, erro
 	if err := allowed.check(own, asked.users[0], asked.groups); err != nil {
 		return nil, err
 	}
-	as, err := NewAs(Impersonation{User: asked.users[0], Groups: asked.groups})
+	wanted := Impersonation{User: asked.users[0], Groups: asked.groups}
+	if own != nil && own.user == wanted.User { // UID and extras may be what restricts it
+		wanted.UID, wanted.Extra = own.uid, own.extra
+	}
+	as, err := NewAs(wanted)
 	if err != nil {
 		return nil, &ImpersonationError{err.Error()}
 	}
@@ -119,12 +124,12 @@ func (allowed *AllowedImpersonation) Allows(own, as *As) bool {
 }
 
 func (allowed *AllowedImpersonation) check(own *As, user string, groups []string) error {
-	self := own != nil && user == own.user
-	if !self && !slices.Contains(allowed.Users, user) {
+	self, named := own != nil && user == own.user, slices.Contains(allowed.Users, user)
+	if !self && !named {
 		return &ImpersonationError{fmt.Sprintf("the client may not impersonate the user %q", cut(user))}
 	}
 	for _, group := range groups {
-		if !slices.Contains(allowed.Groups, group) && (!self || !slices.Contains(own.groups, group)) {
+		if (!named || !slices.Contains(allowed.Groups, group)) && (!self || !slices.Contains(own.groups, group)) {
 			return &ImpersonationError{fmt.Sprintf("the client may not impersonate the group %q", cut(group))}
 		}
 	}

@@ -134,6 +134,14 @@ func (l *Lease) Certificate() *tls.Certificate { return l.certificate }
 // TLSIdentity tells which connections this lease may be sent over.
 func (l *Lease) TLSIdentity() TLSIdentity { return l.tlsIdentity }
 
+// Confidential says whether the lease has something that must not be sent in
+// clear text: to an http:// server it would be left out, and the request
+// anonymous.
+func (l *Lease) Confidential() bool {
+	h := l.carried()
+	return l.certificate != nil || len(h.authorization) > 0 && !h.plainHTTP
+}
+
 // Expiry is when the credential says it expires; zero: it does not say.
 func (l *Lease) Expiry() time.Time { return l.validity.expiry }
 

@@ -12,6 +12,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/kuberelay/kuberelay/auth/identify"
 	"github.com/kuberelay/kuberelay/config"
 	"github.com/kuberelay/kuberelay/proxy"
 )
@@ -138,12 +139,18 @@ func (d *Daemon) refreshCertificates() {
 			d.log.Info("the listener's certificate was read again", name)
 		}
 		if changed {
-			d.registry.Review(func(c *proxy.Caller) error {
-				if c.Listener == s.config.Name && strings.Contains(c.Identity.Method(), "certificate") {
-					return proxy.Ended(proxy.CloseRemoved, "the authority of clients' certificates was replaced")
-				}
-				return nil
-			})
+			d.endCertificates(s.config.Name)
 		}
 	}
+}
+
+// endCertificates ends what clients have open at a listener that were
+// identified by certificate: of an authority that is not in use any more.
+func (d *Daemon) endCertificates(listener string) {
+	d.registry.Review(func(c *proxy.Caller) error {
+		if c.Listener == listener && strings.Contains(c.Identity.Method(), string(identify.Certificate)) {
+			return proxy.Ended(proxy.CloseRemoved, "the authority of clients' certificates was replaced")
+		}
+		return nil
+	})
 }

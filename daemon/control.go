@@ -84,40 +84,34 @@ func (d *Daemon) Drain(cluster, upstream string, on bool) error {
 	if ids := c.upstreamIDs(); on && !slices.Contains(ids, upstream) {
 		return &admin.NotFoundError{Kind: "upstream", Name: upstream, In: "cluster " + cluster, Have: ids}
 	}
-	if err := d.intents.drain(cluster, upstream, on); err != nil {
+	err := d.intents.drain(cluster, upstream, on)
+	if err != nil && !errors.Is(err, errNotKept) {
 		return err
 	}
 	c.pool.Drain(upstream, on)
 	if on {
 		c.leave(upstream)
 	}
-	return nil
+	return err
 }
 
 // Revoke refuses a client from now on and ends what it has open. The zero time
-// is until that is lifted. It holds over restarts if there is a state file.
+// is until that is lifted. It holds over restarts if there is a state file; with
+// an error that wraps [errNotKept] it holds until the next one.
 func (d *Daemon) Revoke(client string, until time.Time, reason string) (cut int, err error) {
-	d.reloading.Lock()
-	defer d.reloading.Unlock()
-	if d.stopped {
-		return 0, errStopping
-	}
+	d.publishing.Lock() // and no other lock: a reload that hangs holds no revocation up
+	defer d.publishing.Unlock()
 	if d.access.Load().Clients[client] == nil {
 		return 0, &admin.NotFoundError{Kind: "client", Name: client, Have: d.clientNames()}
 	}
-	if err := d.intents.revoke(client, until, reason); err != nil {
-		return 0, err
-	}
-	return d.republish(), nil
+	err = d.intents.revoke(client, until, reason)
+	return d.republish(), err
 }
 
 // Unrevoke lets a client in again.
 func (d *Daemon) Unrevoke(client string) error {
-	d.reloading.Lock()
-	defer d.reloading.Unlock()
-	if d.stopped {
-		return errStopping
-	}
+	d.publishing.Lock()
+	defer d.publishing.Unlock()
 	if err := d.intents.unrevoke(client); err != nil {
 		return err
 	}
@@ -125,7 +119,7 @@ func (d *Daemon) Unrevoke(client string) error {
 	return nil
 }
 
-// republish makes the revocations of now known. d.reloading is held.
+// republish makes the revocations of now known. d.publishing is held.
 func (d *Daemon) republish() (cut int) {
 	next := *d.access.Load()
 	next.Revoked = d.intents.revocations()

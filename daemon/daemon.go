@@ -60,6 +60,8 @@ type Daemon struct {
 	access    atomic.Pointer[proxy.Access] // who may do what through shared listeners
 	reloads   atomic.Pointer[reloadState]
 
+	publishing sync.Mutex // held while another generation of access is made known; after reloading
+
 	background context.Context
 	cancel     context.CancelFunc // ends the background work
 	work       sync.WaitGroup     // what it consists of

@@ -79,9 +79,13 @@ func openIntents(path string, log *zap.Logger) (*intents, error) {
 	return i, nil
 }
 
-// change applies edit to a copy of the state, and makes that the state once it
-// is in the file.
-func (i *intents) change(edit func(*intentState)) error {
+// errNotKept is of a decision that is in force, and ends with the process.
+var errNotKept = errors.New("it is in force, but cannot be kept over a restart")
+
+// change applies edit to a copy of the state. What takes something away from
+// clients is in force whether or not it can be written; what gives them
+// something is not, since the file would take it back.
+func (i *intents) change(takesAway bool, edit func(*intentState)) error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	next := i.state
@@ -90,11 +94,16 @@ func (i *intents) change(edit func(*intentState)) error {
 	now := time.Now()
 	next.Recorded = now.UTC()
 	next.Revoked = slices.DeleteFunc(next.Revoked, func(r revocation) bool { return !r.Until.IsZero() && !now.Before(r.Until) })
-	if err := i.write(&next); err != nil {
-		return fmt.Errorf("stateFile: %w", err)
+	err := i.write(&next)
+	switch {
+	case err == nil:
+		i.state = next
+		return nil
+	case takesAway:
+		i.state = next
+		return fmt.Errorf("%w: stateFile: %w", errNotKept, err)
 	}
-	i.state = next
-	return nil
+	return fmt.Errorf("stateFile: %w", err)
 }
 
 // write puts the state into a new file and renames that into place, so that
@@ -126,7 +135,7 @@ func (i *intents) drain(cluster, upstream string, on bool) error {
 	if i.drained(cluster, upstream) == on {
 		return nil
 	}
-	return i.change(func(s *intentState) {
+	return i.change(on, func(s *intentState) {
 		s.Drained = slices.DeleteFunc(s.Drained, func(d drained) bool { return d.Cluster == cluster && d.Upstream == upstream })
 		if on {
 			s.Drained = append(s.Drained, drained{cluster, upstream, time.Now().UTC()})
@@ -135,7 +144,7 @@ func (i *intents) drain(cluster, upstream string, on bool) error {
 }
 
 func (i *intents) revoke(client string, until time.Time, reason string) error {
-	return i.change(func(s *intentState) {
+	return i.change(true, func(s *intentState) {
 		s.Revoked = slices.DeleteFunc(s.Revoked, func(r revocation) bool { return r.Client == client })
 		s.Revoked = append(s.Revoked, revocation{client, time.Now().UTC(), until.UTC(), reason})
 	})
@@ -145,7 +154,7 @@ func (i *intents) unrevoke(client string) error {
 	if _, revoked := i.revocations()[client]; !revoked {
 		return nil
 	}
-	return i.change(func(s *intentState) {
+	return i.change(false, func(s *intentState) {
 		s.Revoked = slices.DeleteFunc(s.Revoked, func(r revocation) bool { return r.Client == client })
 	})
 }

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -89,16 +90,19 @@ func TestStateFileThatCannotBeReadIsAnError(t *testing.T) {
 	})
 }
 
-// TestDecisionThatCannotBeKeptIsNone: an operator who is told that a client is
-// revoked relies on it.
-func TestDecisionThatCannotBeKeptIsNone(t *testing.T) {
+// TestDecisionThatCannotBeKept: a revocation is in force all the same, and its
+// operator is told; what would let somebody in again is not.
+func TestDecisionThatCannotBeKept(t *testing.T) {
 	directory := filepath.Join(t.TempDir(), "gone")
 	i := openTestIntents(t, filepath.Join(directory, "state.json"))
-	if err := i.revoke("alice", time.Time{}, ""); err == nil || !strings.Contains(err.Error(), "stateFile") {
+	if err := i.revoke("alice", time.Time{}, ""); !errors.Is(err, errNotKept) || !strings.Contains(err.Error(), "stateFile") {
 		t.Errorf("error %v, want one about the state file", err)
 	}
-	if revoked := i.revocations(); len(revoked) != 0 {
-		t.Errorf("revoked: %v although it was not kept", revoked)
+	if err := i.unrevoke("alice"); err == nil || errors.Is(err, errNotKept) {
+		t.Errorf("lifting it: error %v, want one that says it was not done", err)
+	}
+	if revoked := i.revocations(); len(revoked) != 1 {
+		t.Errorf("revoked: %v, want alice", revoked)
 	}
 	if err := os.Mkdir(directory, 0o700); err != nil {
 		t.Fatal(err)

@@ -56,6 +56,8 @@ func (d *Daemon) newListener(s *serving) (*listener, error) {
 		IdleTimeout:       idleTimeout,
 		ErrorLog:          errorLog,
 		ConnContext:       l.connected,
+		// OPTIONS * is a request like any other.
+		DisableGeneralOptionsHandler: true,
 	}
 	return l, nil
 }
@@ -158,6 +160,10 @@ func peerOf(r *http.Request) *identify.Peer {
 // ServeHTTP hands a request to what serves the address now.
 func (l *listener) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s := l.now.Load()
+	if s.config.Mode == config.Single && r.Method == http.MethodOptions && r.RequestURI == "*" {
+		w.Header().Set("Content-Length", "0") // net/http's answer, and so kubectl proxy's
+		return
+	}
 	if r.TLS != nil && s.tls != nil && len(r.TLS.PeerCertificates) > 0 {
 		known, ok := r.Context().Value(connectionKey{}).(*connection)
 		if !ok || known.authority != s.tls.authority() {
@@ -195,12 +201,21 @@ func (l *listener) prepare(c net.Conn) net.Conn {
 // update changes what is served at an address that stays.
 func (l *listener) update(s *serving) error {
 	old := l.now.Swap(s)
+	if old.config.Mode == config.Single && s.config.Mode == config.Shared {
+		l.daemon.registry.EndAnonymous(l.address, errRemoved)
+	}
+	if old.tls != nil && (s.tls == nil || s.tls.authority() != old.tls.authority()) {
+		l.daemon.endCertificates(s.config.Name)
+	}
 	path, isPath := strings.CutPrefix(l.address, "unix:")
 	if isPath && old.config.SocketMode != s.config.SocketMode && !strings.HasPrefix(path, "@") {
 		return os.Chmod(strings.TrimPrefix(path, "//"), os.FileMode(s.config.SocketMode))
 	}
 	return nil
 }
+
+// errRemoved ends what a single listener has open when it is one no more.
+var errRemoved = proxy.Ended(proxy.CloseRemoved, "the listener was removed from the configuration, or identifies its clients now")
 
 // retire stops accepting and lets what is under way end within the grace time.
 func (l *listener) retire(grace time.Duration) {
@@ -211,5 +226,7 @@ func (l *listener) retire(grace time.Duration) {
 		// Its error is that the time was up: then connections are cut.
 		_ = l.server.Shutdown(ctx)
 		_ = l.server.Close()
+		<-ctx.Done() // tunnels are not the server's any more
+		l.daemon.registry.EndAnonymous(l.address, errRemoved)
 	})
 }

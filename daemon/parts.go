@@ -41,13 +41,17 @@ type fresh struct {
 
 // build makes the parts of cfg, out of the old ones as far as they are the
 // same. Nothing is started, and with an error nothing has changed.
-func (d *Daemon) build(cfg *config.Configuration, old *parts) (p *parts, err error) {
-	p = &parts{config: cfg, credentials: make(map[string]*credential)}
-	defer func() {
-		if err != nil {
-			p.fresh.close()
-		}
-	}()
+func (d *Daemon) build(cfg *config.Configuration, old *parts) (*parts, error) {
+	p := &parts{config: cfg, credentials: make(map[string]*credential)}
+	if err := d.fill(p, old); err != nil {
+		p.fresh.close()
+		return nil, err
+	}
+	return p, nil
+}
+
+func (d *Daemon) fill(p, old *parts) (err error) {
+	cfg := p.config
 	for _, c := range cfg.Clusters {
 		if kept := old.cluster(c.Name); kept != nil && kept.config.Equal(c) {
 			p.clusters = append(p.clusters, kept)
@@ -55,35 +59,32 @@ func (d *Daemon) build(cfg *config.Configuration, old *parts) (p *parts, err err
 		}
 		built, err := d.newCluster(c)
 		if err != nil {
-			return nil, fmt.Errorf("cluster %s: %w", c.Name, err)
+			return fmt.Errorf("cluster %s: %w", c.Name, err)
 		}
 		p.clusters = append(p.clusters, built)
 		p.fresh.clusters = append(p.fresh.clusters, built)
 		p.fresh.add("cluster", c.Name)
 	}
 	for _, c := range cfg.Credentials {
-		if kept := old.credential(c.Name); kept != nil && reflect.DeepEqual(kept.config, c) {
+		if kept := old.credential(c.Name); kept != nil && reflect.DeepEqual(kept.config, c) && p.sameSource(c, old) {
 			p.credentials[c.Name] = kept
 			continue
 		}
 		opened, err := d.openCredential(c)
 		if err != nil {
-			return nil, fmt.Errorf("credential %s: %w", c.Name, err)
+			return fmt.Errorf("credential %s: %w", c.Name, err)
 		}
 		p.credentials[c.Name] = opened
 		p.fresh.credentials = append(p.fresh.credentials, opened)
 		p.fresh.add("credential", c.Name)
 	}
 	if err := d.buildAudit(p, old); err != nil {
-		return nil, err
+		return err
 	}
 	if p.access, err = d.buildAccess(p); err != nil {
-		return nil, err
+		return err
 	}
-	if err := d.buildListeners(p, old); err != nil {
-		return nil, err
-	}
-	return p, nil
+	return d.buildListeners(p, old)
 }
 
 func (d *Daemon) buildAudit(p, old *parts) (err error) {
@@ -179,6 +180,13 @@ func (p *parts) cluster(name string) *cluster {
 		}
 	}
 	return nil
+}
+
+// sameSource says whether a service account's token is one of the same cluster
+// as before: what one cluster has signed is not for another of its name.
+func (p *parts) sameSource(c auth.CredentialConfig, old *parts) bool {
+	return c.ServiceAccountToken == nil ||
+		p.cluster(c.ServiceAccountToken.Cluster) == old.cluster(c.ServiceAccountToken.Cluster)
 }
 
 // credential returns the credential of a name; nil on nil parts, or if there

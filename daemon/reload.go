@@ -56,13 +56,18 @@ func (d *Daemon) Reload(ctx context.Context) (changed []string, err error) {
 	old := d.parts.Load()
 	// Rotated away, perhaps: the file in force is the one of this name again.
 	reopened := old.audit.Reopen()
+	if reopened != nil {
+		d.log.Error("the audit log", zap.Error(reopened))
+	}
 	d.refreshCertificates()
 	cfg, err := d.options.Load()
 	if err != nil {
-		return nil, errors.Join(err, reopened)
+		return nil, err
 	}
-	changed, err = d.replace(ctx, cfg, old)
-	return changed, errors.Join(err, reopened)
+	if changed, err = d.replace(ctx, cfg, old); err == nil && reopened != nil && cfg.Audit == old.config.Audit {
+		changed = append(changed, reopened.Error()) // no reason to refuse the rest
+	}
+	return changed, err
 }
 
 // replace puts a configuration into force.
@@ -85,8 +90,11 @@ func (d *Daemon) replace(ctx context.Context, cfg *config.Configuration, old *pa
 	for _, c := range next.fresh.credentials {
 		c.start(d.background)
 	}
+	d.publishing.Lock()
 	d.parts.Store(next)
+	next.access.Revoked = d.intents.revocations() // as of now: operators do not wait for a reload
 	d.publish(next.access)
+	d.publishing.Unlock()
 	for _, u := range next.updates {
 		if err := u.listener.update(u.serving); err != nil {
 			d.log.Warn("the mode of a listener's socket cannot be changed", zap.String("listener", u.serving.config.Name), zap.Error(err))
@@ -109,7 +117,7 @@ func (d *Daemon) replace(ctx context.Context, cfg *config.Configuration, old *pa
 }
 
 // publish makes another generation of access the one that counts, and ends
-// what it does not allow. It returns how much that was.
+// what it does not allow. It returns how much that was. d.publishing is held.
 func (d *Daemon) publish(a *proxy.Access) (cut int) {
 	d.access.Store(a)
 	d.tellRevoked()
@@ -160,6 +168,15 @@ func (d *Daemon) retireCluster(c *cluster, grace time.Duration) {
 		case <-ctx.Done():
 		}
 		break
+	}
+	if now := d.parts.Load().cluster(c.config.Name); now == nil || now.config.Kubeconfig != c.config.Kubeconfig {
+		// What is still open leads to a cluster that is not configured any more.
+		d.registry.Review(func(caller *proxy.Caller) error {
+			if caller.Grant != nil && caller.Grant.Cluster == c.path {
+				return proxy.Ended(proxy.CloseRemoved, "the cluster was removed from the configuration, or is another one now")
+			}
+			return nil
+		})
 	}
 	c.close()
 	if d.parts.Load().cluster(c.config.Name) == nil {

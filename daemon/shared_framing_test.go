@@ -284,7 +284,7 @@ func TestSharedLimitsAreAnsweredHere(t *testing.T) {
 	}
 
 	r.Servers[0].Watch(pods, nil)
-	r.all("GET "+podExec, fakeapi.Upgrade("greeting"))
+	r.all("GET "+podExec, fakeapi.Upgrade(greeting))
 	held := make(chan struct{})
 	r.all("GET "+pods+"/held", fakeapi.Until(held, fakeapi.Text(200, "fine")))
 	defer close(held)

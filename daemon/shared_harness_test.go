@@ -91,7 +91,7 @@ func startTeam(t testing.TB, n int, edit ...func(*team, *config.Configuration)) 
 	r.file("clients.crt", string(r.CA.PEM))
 	r.file("broker", brokerToken)
 	r.file("other", otherToken)
-	for _, user := range []string{"carol", "dave"} {
+	for _, user := range []string{"carol", "dave", "kubeconfig"} {
 		cert, key := test[0].CA.ClientCertificate(t, user+"-certificate")
 		r.file(user+".crt", string(cert))
 		r.file(user+".key", string(key))
@@ -282,6 +282,17 @@ func (r *team) connect(listener string, certificate ...tls.Certificate) *wire {
 func (r *team) certificate(name string) tls.Certificate {
 	r.t.Helper()
 	cert, key := r.CA.ClientCertificate(r.t, name)
+	pair, err := tls.X509KeyPair(cert, key)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return pair
+}
+
+// certificateUntil is one that ends at a time.
+func (r *team) certificateUntil(name string, until time.Time) tls.Certificate {
+	r.t.Helper()
+	cert, key := r.CA.ClientCertificateUntil(r.t, until, name)
 	pair, err := tls.X509KeyPair(cert, key)
 	if err != nil {
 		r.t.Fatal(err)
@@ -512,6 +523,9 @@ func (w *openWatch) wantOpen(send func()) {
 	}
 }
 
+// greeting is what a tunnel begins with: a whole frame of a WebSocket.
+const greeting = "\x82\x08greeting"
+
 // tunnelTo upgrades a connection with a token and waits for the greeting.
 func (r *team) tunnelTo(token, path, offer string) *wire {
 	r.t.Helper()
@@ -520,7 +534,7 @@ func (r *team) tunnelTo(token, path, offer string) *wire {
 	if got := w.receive("GET"); got.Code != 101 {
 		r.t.Fatalf("upgrade: %d %s", got.Code, got.Body)
 	}
-	w.expect("greeting")
+	w.expect(greeting)
 	return w
 }
 

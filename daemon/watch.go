@@ -63,12 +63,8 @@ func (d *Daemon) watchExpiry(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case now := <-tick.C:
-			d.registry.Review(func(c *proxy.Caller) error {
-				if expires := c.Identity.Expires; !expires.IsZero() && !now.Before(expires) {
-					return proxy.Ended(proxy.CloseExpired, "what identified the client has expired")
-				}
-				return nil
-			})
+			a := d.access.Load()
+			d.registry.Review(func(c *proxy.Caller) error { return a.ReviewIdentity(c, now) })
 		}
 	}
 }

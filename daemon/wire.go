@@ -27,6 +27,12 @@ func (d *Daemon) buildListeners(p, old *parts) error {
 			return fmt.Errorf("listener %s: %w", c.Name, err)
 		}
 		if kept != nil {
+			// It may be bound to every address, and lose its TLS now.
+			for _, socket := range kept.sockets {
+				if err := c.CheckBound(socket.Addr()); err != nil {
+					return fmt.Errorf("listener %s: %w", c.Name, err)
+				}
+			}
 			p.listeners = append(p.listeners, kept)
 			p.updates = append(p.updates, update{kept, s})
 			continue
@@ -70,6 +76,7 @@ func (d *Daemon) newServing(p *parts, l config.Listener, kept *listener) (*servi
 		Listener:  l.Name,
 		Cluster:   c.path,
 		Registry:  &d.registry,
+		Owner:     l.Address,
 		Recorder:  &recorder{metrics: d.metrics, listener: l.Name, access: d.accessLog(p.config)},
 		Log:       d.log,
 		KeepAlive: l.KeepAlive,
@@ -107,16 +114,15 @@ const mintedFor = 10 * time.Minute
 // shared makes the gates of a shared listener.
 func (d *Daemon) shared(l config.Listener) *proxy.SharedOptions {
 	s := &proxy.SharedOptions{
-		Access:   &d.access,
-		Cluster:  l.Cluster,
-		Accepted: identify.NewAccepted(l.Identify),
-		Hosts:    proxy.DefaultHosts(l.Address),
-		Peer:     peerOf,
+		Access:  &d.access,
+		Cluster: l.Cluster,
+		Hosts:   proxy.DefaultHosts(l.Address),
+		Peer:    peerOf,
 	}
 	if len(l.Hosts) > 0 {
 		s.Hosts = proxy.CleanHosts(l.Hosts)
 	}
-	if s.Accepted.Has(identify.UID) { // and the connection is of a Unix socket
+	if slices.Contains(l.Identify, identify.UID) { // and the connection is of a Unix socket
 		s.Mint = func(client string, uid uint32) (string, time.Time) { return d.minter.Mint(client, uid, mintedFor) }
 	}
 	return s

@@ -22,6 +22,7 @@ const (
 type replica struct {
 	nodes     map[string]*run
 	decisions map[decisionKey]heldDecision
+	counter   uint64 // the greatest that was seen
 }
 
 // run is what a node has said since it started.
@@ -91,9 +92,10 @@ func compareEntries(a, b entry) int {
 }
 
 func (r *replica) mergeDecision(d decision, now time.Time) merged {
+	r.counter = max(r.counter, d.counter)
 	held, ok := r.decisions[d.key]
 	if !ok {
-		if len(r.decisions) >= maxDecisions && !r.evict() {
+		if len(r.decisions) >= maxDecisions && !r.evict(now) {
 			return mergedFull
 		}
 		r.decisions[d.key] = heldDecision{d, now}
@@ -113,12 +115,13 @@ func compareDecisions(a, b decision) int {
 	return cmp.Or(cmp.Compare(a.counter, b.counter), cmp.Compare(a.by, b.by), cmp.Compare(a.body, b.body))
 }
 
-// evict forgets the oldest decision that was taken back, if there is one.
-func (r *replica) evict() bool {
+// evict forgets the oldest decision that was taken back or has ended, if there
+// is one.
+func (r *replica) evict(now time.Time) bool {
 	var oldest decisionKey
 	found := false
 	for key, d := range r.decisions {
-		if i, err := d.intent(); err == nil && i.On {
+		if i, err := d.intent(); err == nil && i.On && !i.Expired(now) {
 			continue
 		}
 		if !found || compareDecisions(d.decision, r.decisions[oldest].decision) < 0 {
@@ -131,15 +134,6 @@ func (r *replica) evict() bool {
 	return found
 }
 
-// counter returns the greatest counter of a decision.
-func (r *replica) counter() uint64 {
-	var greatest uint64
-	for _, d := range r.decisions {
-		greatest = max(greatest, d.counter)
-	}
-	return greatest
-}
-
 // keepTakenBack is how long it is remembered that a decision was taken back, so
 // that a node that was away for less does not bring it back.
 const keepTakenBack = 7 * 24 * time.Hour
@@ -148,14 +142,17 @@ const keepTakenBack = 7 * 24 * time.Hour
 // clocks differ by less do not hand it to each other for ever.
 const keepExpired = 24 * time.Hour
 
-// expire forgets the facts of nodes that are not alive, where none is younger
-// than ttl, and decisions that hold no more.
-func (r *replica) expire(now time.Time, ttl time.Duration, alive func(node string) bool) {
+// expire forgets what a node that is not alive said, ttl after it was heard and
+// the node went, and decisions that hold no more.
+func (r *replica) expire(now time.Time, ttl time.Duration, presence func(node string) (gone time.Time, alive bool)) {
 	for node, known := range r.nodes {
-		if alive(node) {
+		gone, alive := presence(node)
+		if alive {
 			continue
 		}
-		maps.DeleteFunc(known.facts, func(_ entryKey, e heldEntry) bool { return now.Sub(e.heard) >= ttl })
+		maps.DeleteFunc(known.facts, func(_ entryKey, e heldEntry) bool {
+			return now.Sub(e.heard) >= ttl && now.Sub(gone) >= ttl
+		})
 		if len(known.facts) == 0 {
 			delete(r.nodes, node)
 		}

@@ -210,9 +210,11 @@ func indexOf[T comparable](list []T, value T) uint64 {
 // cut shortens s to limit bytes and makes it valid UTF-8.
 func cut(s string, limit int) string {
 	s = strings.ToValidUTF8(s, "?")
-	for len(s) > limit {
-		_, size := utf8.DecodeLastRuneInString(s[:limit+1])
-		s = s[:limit+1-size]
+	if len(s) <= limit {
+		return s
 	}
-	return s
+	for limit > 0 && !utf8.RuneStart(s[limit]) {
+		limit--
+	}
+	return s[:limit]
 }

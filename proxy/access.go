@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"errors"
 	"sync/atomic"
 	"time"
 
@@ -80,6 +81,7 @@ type Caller struct {
 	Client   *Client
 	Grant    *Grant
 	Cluster  string
+	Prefix   string // of the path, which the cluster does not see; "" at the root
 	Request  policy.Request
 	Rule     int      // of the policy
 	As       *auth.As // as whom it is made; may differ from the grant's
@@ -107,8 +109,8 @@ func (a *Access) Review(c *Caller, now time.Time) error {
 	if !found || !c.Identity.AcceptedBy(accepted) {
 		return &EndedError{CloseRemoved, "the listener no longer accepts how the client was identified"}
 	}
-	if err := a.Directory.Review(&c.Identity, now); err != nil {
-		return &EndedError{CloseRemoved, "what identified the client no longer does"}
+	if ended := a.identified(c, now); ended != nil {
+		return ended
 	}
 	if c.Grant == nil { // kuberelay's own endpoints
 		return nil
@@ -125,6 +127,26 @@ func (a *Access) Review(c *Caller, now time.Time) error {
 		return &EndedError{ClosePolicy, "the policy no longer allows it"}
 	}
 	return nil
+}
+
+// ReviewIdentity asks only whether what identified the client still does. It is
+// cheap: expiry is found by asking it of everything, again and again.
+func (a *Access) ReviewIdentity(c *Caller, now time.Time) error {
+	if ended := a.identified(c, now); ended != nil {
+		return ended
+	}
+	return nil
+}
+
+func (a *Access) identified(c *Caller, now time.Time) *EndedError {
+	err := a.Directory.Review(&c.Identity, now)
+	if err == nil {
+		return nil
+	}
+	if refusal, ok := errors.AsType[*identify.Refusal](err); ok && refusal.Reason == identify.ReasonExpired {
+		return &EndedError{CloseExpired, "what identified the client has expired"}
+	}
+	return &EndedError{CloseRemoved, "what identified the client no longer does"}
 }
 
 // sameAs says whether the request would still be made as the same user.

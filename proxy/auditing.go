@@ -62,7 +62,7 @@ func (v *visit) audit(a answer) bool {
 		e.Verb = lowerMethod(v.r.Method)
 	}
 	e.Annotations = annotations
-	log := v.access.Audit
+	log := v.h.o.Shared.Access.Load().Audit // a reload closes the one before
 	if err := log.Write(&e); err != nil && log.Blocks() && a.cause == "" {
 		answerAudit().write(v.w, v.auditID)
 		return false

@@ -3,6 +3,8 @@ package proxy
 import (
 	"context"
 	"errors"
+	"net/http"
+	"time"
 )
 
 // CloseReason says who ended a request: the annotation kuberelay/close-reason
@@ -44,6 +46,34 @@ func endedBy(ctx context.Context) *EndedError {
 		return ended
 	}
 	return nil
+}
+
+// unblock lets the end of a shared listener's request reach a client that does
+// not read its answer, or does not send its body. What it returns is called
+// when the request is over, and gives the connection back as it was.
+func (x *exchange) unblock() (release func()) {
+	if x.caller == nil {
+		return func() {}
+	}
+	ctx, control, sends := x.r.Context(), http.NewResponseController(x.w), x.r.ContentLength != 0
+	done := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(done)
+		if endedBy(ctx) == nil {
+			return
+		}
+		// On error the connection is hijacked, and the tunnel's to end.
+		_ = control.SetWriteDeadline(time.Now().Add(farewell))
+		if sends {
+			_ = control.SetReadDeadline(time.Now())
+		}
+	})
+	return func() {
+		if !stop() {
+			<-done
+			_ = control.SetWriteDeadline(time.Time{}) // see above
+		}
+	}
 }
 
 // clientLeft says whether the client has closed the connection, or its side of

@@ -39,9 +39,11 @@ type exchange struct {
 	refreshed bool // a refused credential was replaced once
 	header    http.Header
 	scheme    string // that header was built for
-	auditID   string
-	request   h1.Request
-	body      *replayBody // nil: none, or request.Payload
+	// serverPath is the path of the upstream's URL, which clients do not see.
+	serverPath string
+	auditID    string
+	request    h1.Request
+	body       *replayBody // nil: none, or request.Payload
 
 	caller    *Caller // of a shared listener; nil: of a single one
 	flight    Flight
@@ -88,13 +90,14 @@ func (x *exchange) offersUpgrade() bool {
 func (x *exchange) serve() {
 	streamKind := x.streamKind()
 	x.h.o.Recorder.Begin(x.cluster.Name, streamKind)
-	x.flight.kind = streamKind
+	x.flight.kind, x.flight.owner = streamKind, x.h.o.Owner
 	x.h.o.Registry.Add(&x.flight)
 	defer x.end(streamKind) // net/http survives a panic
 
 	if x.auditID == "" {
 		x.auditID = auditID(x.r)
 	}
+	defer x.unblock()()
 	if x.admitted() && x.authenticate() {
 		if x.upgrade {
 			x.forwardUpgrade()
@@ -168,10 +171,15 @@ func (x *exchange) leaseFor(u *Upstream) bool {
 	return lease.EndpointGeneration() == u.generation
 }
 
-// skip gives an attempt back unused; after a pause another is picked.
-func (x *exchange) skip(a balancer.Attempt[*Upstream]) {
+// giveBack gives an attempt back unused.
+func (x *exchange) giveBack(a balancer.Attempt[*Upstream]) {
 	a.Report(balancer.Neutral)
 	a.Done()
+}
+
+// skip gives an attempt back unused; after a pause another is picked.
+func (x *exchange) skip(a balancer.Attempt[*Upstream]) {
+	x.giveBack(a)
 	x.tried = append(x.tried, a.ID())
 }
 
@@ -202,7 +210,7 @@ func (x *exchange) prepare(u *Upstream) {
 	}
 	target := x.escaped
 	if x.h.o.AppendServerPath || x.caller != nil { // kubectl proxy's rule is for single listeners
-		target = u.path + target
+		target, x.serverPath = u.path+target, u.path
 	}
 	if x.r.URL.RawQuery != "" || x.r.URL.ForceQuery {
 		target += "?" + x.r.URL.RawQuery
@@ -271,6 +279,10 @@ func (x *exchange) readBody() bool {
 	if n := x.r.ContentLength; n > 0 && n <= payloadSize {
 		payload := make([]byte, n)
 		if _, err := io.ReadFull(x.r.Body, payload); err != nil {
+			if ended := endedBy(x.r.Context()); ended != nil {
+				x.fail(answerEnded(ended), ended)
+				return false
+			}
 			x.fail(answerBadRequest("the request's body could not be read: "+err.Error()), err)
 			return false
 		}

@@ -65,6 +65,10 @@ func (x *exchange) attempt(a balancer.Attempt[*Upstream]) (next choice, more boo
 		x.skip(a)
 		return choice{}, true
 	}
+	if x.inTheClear(u) {
+		x.giveBack(a)
+		return choice{}, false
+	}
 	x.attempts++
 	x.upstream = u.ID
 	ctx, cancel := x.attemptContext()

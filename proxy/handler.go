@@ -21,6 +21,9 @@ type Options struct {
 	Listener string
 	Cluster  *Cluster
 	Registry *Registry
+	// Owner tells the requests of one address from those of others, whatever
+	// serves it: its address in the configuration.
+	Owner    string
 	Recorder Recorder
 	Log      *zap.Logger
 	// Filter is kubectl proxy's request filter; nil: no filter and no

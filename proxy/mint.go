@@ -50,6 +50,10 @@ func (v *visit) mint() {
 		})
 		return
 	}
+	if !v.accepted().Has(identify.UID) {
+		v.deny(deniedUnauthenticated, answerUnauthenticated(errNoUID))
+		return
+	}
 	client, ok := v.identify(byUID)
 	if !ok {
 		return

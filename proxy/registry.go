@@ -52,6 +52,7 @@ type Flight struct {
 	prev, next *Flight
 
 	kind   string                  // as Recorder.Begin has it
+	owner  string                  // as Options have it
 	caller *Caller                 // of a shared listener; nil: of a single one
 	end    context.CancelCauseFunc // ends the whole request; nil where caller is
 
@@ -191,6 +192,16 @@ func (r *Registry) Review(judge func(*Caller) error) (n int) {
 		s.mu.Unlock()
 	}
 	return n
+}
+
+// EndAnonymous ends what an owner's single listener has in flight: once it is
+// gone, or a shared one, nobody was identified for that.
+func (r *Registry) EndAnonymous(owner string, err *EndedError) {
+	r.each(func(f *Flight) {
+		if f.caller == nil && f.owner == owner && f.phase != phaseIdle {
+			f.cancel(err)
+		}
+	})
 }
 
 // Uses says whether a request to the cluster is in flight.

@@ -21,8 +21,6 @@ type SharedOptions struct {
 	Access *atomic.Pointer[Access]
 	// Cluster is the name of the cluster at the root.
 	Cluster string
-	// Accepted are the kinds of evidence that count here.
-	Accepted identify.Accepted
 	// Hosts are the host names that the listener answers to, in lower case and
 	// without port. nil: on a Unix socket to all, else to its own addresses.
 	Hosts []string
@@ -49,6 +47,7 @@ type visit struct {
 	identity *identify.Identity // nil: not known yet
 	request  *policy.Request    // nil: not known yet
 	cluster  string
+	prefix   string // /clusters/NAME where the request's path began so
 }
 
 // serveShared takes a request of a shared listener through its gates, in this
@@ -68,10 +67,11 @@ func (h *Handler) serveShared(w http.ResponseWriter, r *http.Request) {
 		v.mint()
 		return
 	}
-	client, ok := v.identify(h.o.Shared.Accepted)
+	client, ok := v.identify(v.accepted())
 	if !ok {
 		return
 	}
+	v.prefix = clusterPrefix(escaped)
 	v.cluster, escaped = clusterOf(h.o.Shared.Cluster, escaped)
 	grant := client.Grants[v.cluster]
 	if grant == nil {
@@ -117,7 +117,7 @@ func (v *visit) forward(client *Client, grant *Grant, escaped string) {
 	x.auditID = v.auditID
 	x.caller = &Caller{
 		Access: v.access, Listener: v.h.o.Listener, Identity: *v.identity, Client: client,
-		Grant: grant, Cluster: v.cluster, Request: request, Rule: decision.Rule, As: as, AskedAs: as != grant.As,
+		Grant: grant, Cluster: v.cluster, Prefix: v.prefix, Request: request, Rule: decision.Rule, As: as, AskedAs: as != grant.As,
 	}
 	x.flight.caller, x.flight.end = x.caller, end
 	x.serve()
@@ -142,6 +142,10 @@ func (v *visit) form() (escaped string, ok bool) {
 	}
 	return escaped, true
 }
+
+// accepted are the kinds of evidence that count here, in the generation that
+// decides: a listener that it does not know accepts none.
+func (v *visit) accepted() identify.Accepted { return v.access.Listeners[v.h.o.Listener] }
 
 // identify finds the client, or answers 401.
 func (v *visit) identify(accepted identify.Accepted) (*Client, bool) {
@@ -187,8 +191,10 @@ func (v *visit) deny(reason string, a answer) {
 	}
 	v.h.o.Recorder.Denied(v.r, d)
 	v.audit(a)
-	if v.r.Body != nil && v.r.Body != http.NoBody {
-		v.w.Header().Set("Connection", "close") // do not read what was refused
+	body := v.r.Body != nil && v.r.Body != http.NoBody
+	if body || a.code == http.StatusUnauthorized || len(v.r.Header["Upgrade"]) > 0 {
+		// What comes after a refused request, or of a stranger, is not read.
+		v.w.Header().Set("Connection", "close")
 	}
 	a.write(v.w, v.auditID)
 }
@@ -200,6 +206,14 @@ func clusterOf(root, escaped string) (cluster, rest string) {
 		return root, escaped
 	}
 	return name, rest
+}
+
+// clusterPrefix is /clusters/NAME, if an escaped path begins so.
+func clusterPrefix(escaped string) string {
+	if name, _, found := cutCluster(escaped); found {
+		return clustersPrefix + name
+	}
+	return ""
 }
 
 // trimCluster is the path at its cluster.

@@ -79,6 +79,22 @@ func (x *exchange) failCredential(err error) {
 	}, err)
 }
 
+// inTheClear refuses to send a credential to an http:// server, where it would
+// be left out, and the request be anonymous.
+func (x *exchange) inTheClear(u *Upstream) bool {
+	if x.caller == nil || u.URL.Scheme != "http" || !x.lease.Confidential() {
+		return false
+	}
+	x.refusal = RefusedCredential
+	x.fail(answer{
+		code: http.StatusServiceUnavailable, reason: metav1.StatusReasonServiceUnavailable, cause: "Credential",
+		message: fmt.Sprintf("the credential %q is not sent to an API server over plain HTTP", x.caller.Grant.Credential),
+	}, errInTheClear)
+	return true
+}
+
+var errInTheClear = errors.New("the API server is reached over plain HTTP")
+
 // failRefusedCredential answers when the API server refuses the credential and
 // there is no newer one. Its 401 would be read as one about the client's own.
 func (x *exchange) failRefusedCredential() {

@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -15,14 +16,14 @@ import (
 // a shared listener.
 func (v *visit) site() bool {
 	r := v.r
-	switch site := r.Header.Get("Sec-Fetch-Site"); {
+	switch {
 	case !v.hostAllowed():
 		v.deny(deniedHost, answer{
 			code: http.StatusMisdirectedRequest, reason: "MisdirectedRequest", cause: "Host",
 			message: "this listener does not answer to the host name of the request; the configuration's hosts names those that it does answer to",
 		})
 		return false
-	case len(r.Header["Origin"]) > 0, site != "" && site != "none":
+	case len(r.Header["Origin"]) > 0, slices.ContainsFunc(r.Header["Sec-Fetch-Site"], func(site string) bool { return site != "none" }):
 		v.deny(deniedCrossSite, answerForbidden("CrossSite", "the request was made by a web page: its Origin or Sec-Fetch-Site header says so"))
 		return false
 	}
@@ -102,34 +103,65 @@ func CleanHosts(names []string) []string {
 	return hosts
 }
 
-// keepHere makes sure that an answer of the API server itself leads nowhere
-// else: a Location on the server's own origin becomes a path here, and an
-// answer with another is not passed on. What stands behind …/proxy/ may send
-// its clients where it likes; the credential does not go along.
+// keepHere makes sure that an answer leads nowhere else: a Location on the
+// server's own origin becomes a path here, at the same cluster, and an answer of
+// the API server itself with any other is not passed on. What stands behind
+// …/proxy/ may send its clients where it likes; the credential does not go along.
 func (x *exchange) keepHere(h http.Header, resp *http.Response) bool {
-	location := h.Get("Location")
-	if location == "" || x.target.reachesBeyond() {
+	beyond := x.target.reachesBeyond()
+	if !beyond {
+		delete(h, "Refresh") // Location for browsers, which are no clients
+	}
+	locations := h["Location"]
+	if len(locations) == 0 {
 		return true
 	}
-	u, err := x.r.URL.Parse(location)
-	if err != nil {
+	here, ok := x.here(locations[0])
+	switch {
+	case ok && len(locations) == 1:
+		h["Location"] = []string{here}
+	case !beyond:
 		return x.astray(h, resp)
 	}
-	absolute := strings.Contains(location, "//")
-	if !absolute {
-		return true
-	}
-	if u.Host != x.request.Host {
-		return x.astray(h, resp)
-	}
-	u.Scheme, u.Host, u.User = "", "", nil
-	h.Set("Location", u.String())
 	return true
+}
+
+// here is a Location of the upstream's as a path at this listener. It is false
+// for what leads elsewhere, or what some clients read so.
+func (x *exchange) here(location string) (path string, ok bool) {
+	for _, c := range []byte(location) {
+		if c <= ' ' || c == '\\' || c >= 0x7f {
+			return "", false
+		}
+	}
+	u, err := url.Parse(location)
+	switch {
+	case err != nil, u.Opaque != "":
+		return "", false
+	case u.Host != "" && (u.Host != x.request.Host || u.Scheme != "" && u.Scheme != x.scheme):
+		return "", false
+	case u.Host == "" && u.Scheme != "":
+		return "", false
+	case u.Path == "" || u.Path[0] != '/':
+		return location, u.Host == "" // relative to the request's own path
+	case strings.HasPrefix(u.EscapedPath(), "//"):
+		return "", false
+	}
+	base := strings.TrimRight(x.serverPath, "/")
+	rest := u.EscapedPath()
+	if after, below := strings.CutPrefix(rest, base+"/"); below && base != "" {
+		rest = "/" + after
+	}
+	here := url.URL{RawQuery: u.RawQuery, Fragment: u.Fragment}
+	return x.caller.Prefix + rest + here.String(), true
 }
 
 // astray answers in place of a redirect to another server.
 func (x *exchange) astray(h http.Header, resp *http.Response) bool {
 	clear(h)
+	if x.upgrade {
+		h.Set("Connection", "close") // see forwardUpgrade
+	}
 	discard(resp)
 	x.fail(answer{
 		code: http.StatusBadGateway, reason: metav1.StatusReasonInternalError, cause: "UpstreamRedirect",

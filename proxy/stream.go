@@ -78,7 +78,7 @@ func (x *exchange) stream(ctx context.Context, resp *http.Response) (lost error)
 		x.err = s.stopping.Load().cause
 		x.endStream(s.control)
 		return nil
-	case s.frames.boundary() && endedOutside(context.Cause(ctx)):
+	case !s.clientGone && s.frames.boundary() && endedOutside(context.Cause(ctx)):
 		x.err = context.Cause(ctx)
 		x.endStream(s.control)
 		return nil

@@ -37,6 +37,10 @@ func (x *exchange) attemptUpgrade(a balancer.Attempt[*Upstream]) (next choice, m
 		x.skip(a)
 		return choice{}, true
 	}
+	if x.inTheClear(u) {
+		x.giveBack(a)
+		return choice{}, false
+	}
 	x.attempts++
 	x.upstream = u.ID
 	ctx, cancel := x.attemptContext()
@@ -72,6 +76,9 @@ func (x *exchange) attemptUpgrade(a balancer.Attempt[*Upstream]) (next choice, m
 	x.observe(u, v, nil)
 	x.countAttempt(u, v, time.Since(sent))
 	switch {
+	case conn != nil && x.caller != nil && !strings.EqualFold(resp.Header.Get("Upgrade"), upgradeProtocol(x.r)):
+		conn.Close() // to what nobody asked for
+		x.fail(answerNoUpgrade(resp.StatusCode), nil)
 	case conn != nil:
 		x.tunnel(ctx, conn)
 	case v == verdictShuttingDown && x.mayResend(v):

@@ -126,6 +126,13 @@ func (p *Policy) Decide(r *Request) Decision {
 // find returns the first rule that allows the verb, -1 if none does.
 func (p *Policy) find(info *request.RequestInfo, verb string) int {
 	bit := verbBit(verb)
+	if info.IsResourceRequest && info.Verb == "proxy" {
+		// /api/v1/proxy/… of old reaches into what it names as …/proxy does,
+		// and who may create that may not do so because of it.
+		legacy := *info
+		legacy.Subresource = "proxy"
+		info = &legacy
+	}
 	for i := range p.rules {
 		r := &p.rules[i]
 		if r.verbs&bit == 0 {

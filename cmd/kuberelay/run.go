@@ -19,6 +19,8 @@ type program struct {
 	log     *zap.Logger
 	// served is called once all listeners are bound.
 	served func(*daemon.Daemon) error
+	// manager is told what the process does.
+	manager serviceManager
 	// reloads says that SIGHUP reloads, and does not end the process.
 	reloads bool
 }
@@ -53,12 +55,13 @@ func (p *program) run() error {
 		cancel()
 		return errors.Join(err, d.Stop(ctx))
 	}
+	p.manager.ready(d)
 	for {
 		select {
 		case err = <-d.Failed():
 		case s := <-signals:
 			if p.reload(s) {
-				_, _ = d.Reload(ctx) // it is logged
+				p.manager.reload(func() { _, _ = d.Reload(ctx) }) // it is logged
 				continue
 			}
 			p.log.Info("shutting down: requests in flight may finish, a second signal cuts them off",
@@ -87,6 +90,7 @@ func (p *program) reload(s os.Signal) bool { return p.reloads && s == syscall.SI
 // end stops the daemon within the grace time, or with the process at the next
 // signal.
 func (p *program) end(d *daemon.Daemon, signals <-chan os.Signal) error {
+	p.manager.stopping(p.config.Grace)
 	grace, cancel := context.WithTimeout(context.Background(), p.config.Grace)
 	defer cancel()
 	stopped := make(chan error, 1)

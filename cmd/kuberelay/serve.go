@@ -8,11 +8,13 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"go.uber.org/zap"
 
 	"github.com/kuberelay/kuberelay/config"
 	"github.com/kuberelay/kuberelay/daemon"
 	"github.com/kuberelay/kuberelay/internal/listen"
 	"github.com/kuberelay/kuberelay/internal/logging"
+	sdnotify "github.com/kuberelay/kuberelay/internal/notify"
 )
 
 const serveLong = `Serves the clusters of a configuration file on its listeners, until SIGTERM or
@@ -47,7 +49,12 @@ func newServe(s streams) *cobra.Command {
 
 // runServe serves until it is told to stop. Standard output has one line for
 // each listener once all of them are bound.
-func runServe(s streams, file string) error {
+func runServe(s streams, file string) (err error) {
+	manager := serviceManager{log: zap.NewNop()}
+	if manager.to, err = sdnotify.Systemd(); err != nil {
+		return err
+	}
+	defer func() { manager.died(err) }()
 	load := func() (*config.Configuration, error) { return loadServed(file) }
 	cfg, err := load()
 	if err != nil {
@@ -57,6 +64,7 @@ func runServe(s streams, file string) error {
 	if err != nil {
 		return err
 	}
+	manager.log = log
 	restore, err := logging.CaptureLibraries(log)
 	if err != nil {
 		return err
@@ -70,7 +78,7 @@ func runServe(s streams, file string) error {
 		return err
 	}
 	p := program{
-		config: cfg, log: log, reloads: true,
+		config: cfg, log: log, manager: manager, reloads: true,
 		options: daemon.Options{
 			Log: log, Level: &level, Version: version(),
 			ConfigFile: file,

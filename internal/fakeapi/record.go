@@ -122,6 +122,15 @@ func (s *Server) Requests(pattern ...string) []Request {
 	return s.log.matching(pattern)
 }
 
+// Take returns what was received since the last Take, and forgets it.
+func (s *Server) Take() []Request {
+	s.log.mu.Lock()
+	defer s.log.mu.Unlock()
+	taken := s.log.matching(nil)
+	s.log.list = nil
+	return taken
+}
+
 func (l *requestLog) matching(patterns []string) []Request {
 	var out []Request
 	for _, entry := range l.list {

@@ -44,11 +44,12 @@ func (s *Server) Watch(path string, list http.Handler) *Watch {
 
 func (w *Watch) serve(ex *exchange, rw http.ResponseWriter, r *http.Request) {
 	me := &watcher{frames: make(chan []byte, maxFrames), cut: make(chan struct{})}
+	// First, so that who has the answer's head gets every event from then on.
+	w.update(func() { w.open[me] = struct{}{} })
+	defer w.update(func() { delete(w.open, me) })
 	rw.Header().Set("Content-Type", "application/json")
 	rw.WriteHeader(http.StatusOK)
 	flush(rw)
-	w.update(func() { w.open[me] = struct{}{} })
-	defer w.update(func() { delete(w.open, me) })
 	for {
 		select {
 		case frame, ok := <-me.frames:

@@ -44,7 +44,7 @@ func (m *Manager) Ready() error { return m.send("READY=1") }
 // Reloading says that the configuration is read anew; [Manager.Ready] ends it.
 func (m *Manager) Reloading() error {
 	// With Type=notify-reload, systemd waits for a message that has the time.
-	return m.send("RELOADING=1", daemon.SdNotifyMonotonicUsec())
+	return m.send("RELOADING=1", strings.TrimSpace(daemon.SdNotifyMonotonicUsec()))
 }
 
 // stopMargin is what the rest of a shutdown takes beside the grace time.

@@ -2,7 +2,6 @@ package notify
 
 import (
 	"context"
-	"errors"
 	"time"
 )
 
@@ -38,7 +37,6 @@ func (m *Manager) Run(ctx context.Context, w Watch) {
 		ticker := time.NewTicker(m.watchdog / 3)
 		defer ticker.Stop()
 		feed = ticker.C
-		m.feed(ctx, w, nil)
 	}
 	told, failing := m.tell(w, ""), error(nil)
 	for {
@@ -64,7 +62,7 @@ func (m *Manager) tell(w Watch, before string) string {
 }
 
 // feed feeds the watchdog, unless the check fails; before is how the last
-// check ended.
+// attempt ended.
 func (m *Manager) feed(ctx context.Context, w Watch, before error) error {
 	bounded, cancel := context.WithTimeout(ctx, m.watchdog/3)
 	defer cancel()
@@ -72,14 +70,11 @@ func (m *Manager) feed(ctx context.Context, w Watch, before error) error {
 	if ctx.Err() != nil { // the end of the process has come first
 		return before
 	}
+	if err == nil {
+		err = m.send("WATCHDOG=1")
+	}
 	if (err == nil) != (before == nil) {
 		w.Failed(err)
-	}
-	if err == nil {
-		err = errors.Join(m.send("WATCHDOG=1"))
-		if err != nil {
-			w.Failed(err)
-		}
 	}
 	return err
 }

@@ -88,10 +88,10 @@ func TestServeHungPluginHurtsItsOwnClientOnly(t *testing.T) {
 		}
 	}
 	others, slowest := 0, time.Duration(0)
-	var end1 end
+	var ended end
 	for waiting := true; waiting; {
 		select {
-		case end1 = <-waits:
+		case ended = <-waits:
 			waiting = false
 		default:
 			e := ask(asAlice)
@@ -101,15 +101,15 @@ func TestServeHungPluginHurtsItsOwnClientOnly(t *testing.T) {
 			others, slowest = others+1, max(slowest, e.took)
 		}
 	}
-	t.Logf("%d requests of alice's while the plugin hung, the slowest %v; the hung client got HTTP %d after %v", others, slowest, end1.code, end1.took)
+	t.Logf("%d requests of alice's while the plugin hung, the slowest %v; the hung client got HTTP %d after %v", others, slowest, ended.code, ended.took)
 	if others < 10 || slowest > timeout/2 {
 		t.Errorf("alice got %d answers, the slowest after %v", others, slowest)
 	}
-	if end1.err != nil || end1.code != 503 || !strings.Contains(end1.body, `credential \"slow\"`) {
-		t.Errorf("the client of the hung plugin: %+v, want 503 that names the credential", end1)
+	if ended.err != nil || ended.code != 503 || !strings.Contains(ended.body, `credential \"slow\"`) {
+		t.Errorf("the client of the hung plugin: %+v, want 503 that names the credential", ended)
 	}
-	if end1.took > timeout+2*time.Second {
-		t.Errorf("it took %v, want the plugin's timeout of %v", end1.took, timeout)
+	if ended.took > timeout+2*time.Second {
+		t.Errorf("it took %v, want the plugin's timeout of %v", ended.took, timeout)
 	}
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()

@@ -82,18 +82,27 @@ func (p *process) endsWithin(t *testing.T, what string, cause time.Time) {
 }
 
 // closedBy waits until kuberelay has on record that n of the client's streams
-// were ended for the reason.
-func (r *records) closedBy(client, reason string, n int) {
-	r.t.Helper()
+// were ended for the reason, and fails the test unless that was so soon after
+// the cause.
+func (r *records) closedBy(t *testing.T, client, reason string, n int, cause time.Time) {
+	t.Helper()
+	var ended []time.Time
 	r.await(reason+" of "+client, func() bool {
-		count := 0
+		ended = nil
 		for _, e := range r.ownEvents {
 			if e.Stage == "ResponseComplete" && e.User.Username == client && e.Annotations["kuberelay/close-reason"] == reason {
-				count++
+				ended = append(ended, e.StageTimestamp)
 			}
 		}
-		return count >= n
+		return len(ended) >= n
 	})
+	for _, at := range ended {
+		took := at.Sub(cause)
+		t.Logf("%s: on record %v after the cause", reason, took.Round(time.Millisecond))
+		if took > cutWithin {
+			t.Errorf("%s: on record %v after the cause, want %v at most", reason, took, cutWithin)
+		}
+	}
 }
 
 // TestServeEndsWhatAClientMayNoLongerHaveOpen takes rights from alice in each
@@ -127,7 +136,7 @@ func TestServeEndsWhatAClientMayNoLongerHaveOpen(t *testing.T) {
 		if !strings.Contains(out, "2 requests and streams of it were ended") {
 			t.Errorf("revoke says %q", out)
 		}
-		records.closedBy("alice", "revoked", 2)
+		records.closedBy(t, "alice", "revoked", 2, cause)
 		refused(t)
 		ofBob.alive(t)
 		s.must("revoke", "alice", "--lift")
@@ -140,7 +149,7 @@ func TestServeEndsWhatAClientMayNoLongerHaveOpen(t *testing.T) {
 		ofAlice, records := begin(t)
 		ofAlice.watch.endsWithin(t, "the watch", alice.expires)
 		ofAlice.shell.endsWithin(t, "the exec", alice.expires)
-		records.closedBy("alice", "expired", 2)
+		records.closedBy(t, "alice", "expired", 2, alice.expires)
 		refused(t)
 		ofBob.alive(t)
 		alice.expires = time.Time{}
@@ -155,7 +164,7 @@ func TestServeEndsWhatAClientMayNoLongerHaveOpen(t *testing.T) {
 		s.reload()
 		ofAlice.watch.endsWithin(t, "the watch", cause)
 		ofAlice.shell.endsWithin(t, "the exec", cause)
-		records.closedBy("alice", "removed", 2)
+		records.closedBy(t, "alice", "removed", 2, cause)
 		refused(t)
 		ofBob.alive(t)
 		s.setup.clients = []string{alice.client("shell"), bob.client("all")}
@@ -168,7 +177,7 @@ func TestServeEndsWhatAClientMayNoLongerHaveOpen(t *testing.T) {
 		cause := time.Now()
 		s.reload()
 		ofAlice.shell.endsWithin(t, "the exec", cause)
-		records.closedBy("alice", "policy", 1)
+		records.closedBy(t, "alice", "policy", 1, cause)
 		ofAlice.watchAlive(t)
 		if out, err := s.byToken(alice).kubectl("", "exec", pod, "--", "echo", "hello"); err == nil {
 			t.Errorf("alice can still exec: %q", out)

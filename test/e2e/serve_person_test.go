@@ -43,8 +43,9 @@ func people(t *testing.T, names ...string) []*person {
 	var all []*person
 	for i, name := range names {
 		p := &person{name: name, group: groupOf(name), token: "kuberelay_" + rand.Text()}
-		p.home = filepath.Join(cacheDir, strings.ReplaceAll(t.Name(), "/", "-")+"-"+name)
-		check(t, os.Mkdir(p.home, 0o700))
+		var err error
+		p.home, err = os.MkdirTemp(cacheDir, "home-"+name+"-")
+		check(t, err)
 		switch {
 		case os.Getuid() == 0:
 			p.uid, p.isUser = uint32(firstUID+i), true

@@ -121,7 +121,7 @@ func (s *served) text() string {
 	list("clients", s.setup.clients...)
 	list("listeners", s.setup.listeners...)
 	fmt.Fprintf(&b, "admin: {address: \"127.0.0.1:0\", controlSocket: %s}\n", filepath.Join(s.dir, "admin.sock"))
-	fmt.Fprintf(&b, "log: {level: info, format: json, accessLog: true}\n")
+	fmt.Fprintf(&b, "log: {level: info, format: json, accessLog: false}\n")
 	fmt.Fprintf(&b, "audit: {file: %s}\n", s.auditFile())
 	fmt.Fprintf(&b, "stateFile: %s\n", filepath.Join(s.dir, "state.json"))
 	return b.String()

@@ -157,12 +157,12 @@ func (f *tailedFile) next() ([][]byte, error) {
 		return nil, err
 	}
 	f.offset += int64(len(fresh))
-	all := append(f.rest, fresh...)
-	end := bytes.LastIndexByte(all, '\n') + 1
-	f.rest = bytes.Clone(all[end:])
+	f.rest = append(f.rest, fresh...)
+	end := bytes.LastIndexByte(f.rest, '\n') + 1
 	var lines [][]byte
-	for line := range bytes.Lines(all[:end]) {
+	for line := range bytes.Lines(f.rest[:end]) {
 		lines = append(lines, line)
 	}
+	f.rest = bytes.Clone(f.rest[end:])
 	return lines, nil
 }

@@ -1,0 +1,60 @@
+package admin
+
+import "time"
+
+// States of a peer, in the words of SWIM.
+const (
+	PeerAlive   = "alive"
+	PeerSuspect = "suspect" // it did not answer, and may still
+	PeerDead    = "dead"    // it did not answer in time
+	PeerLeft    = "left"    // it said that it goes
+)
+
+// Whether UDP packets pass between this process and a peer.
+const (
+	UDPOk      = "ok"
+	UDPBlocked = "blocked" // it answers over TCP only: a firewall, most often
+	UDPUnknown = "unknown"
+)
+
+// PeerStatus is one instance of kuberelay that this one exchanges facts with,
+// or this one itself.
+type PeerStatus struct {
+	Name         string              `json:"name"`
+	Address      string              `json:"address"` // host:port of the gossip
+	Self         bool                `json:"self,omitempty"`
+	State        string              `json:"state"` // alive, suspect, dead or left
+	Version      string              `json:"version,omitempty"`
+	ConfigHash   string              `json:"configHash,omitempty"`   // as ConfigStatus.Hash
+	KeyIDs       []string            `json:"keyIDs"`                 // of its gossip keys, the one it encrypts with first; never the keys
+	AdminAddress string              `json:"adminAddress,omitempty"` // host:port of its admin server
+	LastHeard    time.Time           `json:"lastHeard,omitzero"`
+	UDP          string              `json:"udp"` // ok, blocked or unknown
+	Observations []ObservationStatus `json:"observations"`
+}
+
+// ObservationStatus is what a peer says that it sees of an API server.
+type ObservationStatus struct {
+	Cluster  string    `json:"cluster"`
+	Upstream string    `json:"upstream"`
+	State    string    `json:"state"` // as UpstreamStatus.State
+	Since    time.Time `json:"since,omitzero"`
+}
+
+// tidyPeers is the part of tidy that concerns peers.
+func (s Status) tidyPeers() Status {
+	s.Peers = append([]PeerStatus{}, s.Peers...)
+	for i := range s.Peers {
+		p := &s.Peers[i]
+		p.LastHeard = p.LastHeard.UTC()
+		p.KeyIDs = append([]string{}, p.KeyIDs...)
+		p.Observations = append([]ObservationStatus{}, p.Observations...)
+		for j := range p.Observations {
+			p.Observations[j].Since = p.Observations[j].Since.UTC()
+		}
+		if p.UDP == "" {
+			p.UDP = UDPUnknown
+		}
+	}
+	return s
+}

@@ -1,0 +1,203 @@
+package gossip
+
+import (
+	"encoding/hex"
+	"maps"
+	"slices"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// merge takes what a peer sent: what is new holds from now on, is told to the
+// hooks and, with passOn, to others. Direct is for news that came by itself.
+func (m *Mesh) merge(msg message, passOn, direct bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := time.Now()
+	for _, r := range msg.records {
+		for _, e := range r.entries {
+			if r.node == m.name {
+				m.mergeOwn(r.epoch, e, direct, now)
+				continue
+			}
+			result := m.replica.mergeEntry(r.node, r.epoch, e, now)
+			m.metrics.countMerged(result)
+			if result == mergedNew {
+				m.tell(r.node, e, now)
+				if passOn {
+					m.broadcast(message{records: []record{{r.node, r.epoch, []entry{e}}}}, broadcastName(r.node, e.key))
+				}
+			}
+		}
+	}
+	for _, d := range msg.decisions {
+		m.mergeDecision(d, passOn, now)
+	}
+}
+
+// tell marks a new fact of a peer's for the hooks.
+func (m *Mesh) tell(node string, e entry, now time.Time) {
+	if p := m.peers[node]; p != nil {
+		p.heard = now
+	}
+	switch e.key.kind {
+	case kindObservation:
+		if id := hex.EncodeToString([]byte(e.key.upstream)); m.options.Knows(id) {
+			m.notices.add(observationNotice{node, id})
+		} else {
+			m.metrics.ignore(ignoredUpstream)
+		}
+	case kindParticulars:
+		if m.peers[node] != nil && m.particularsChanged(node, e) {
+			m.notices.add(peerNotice(node))
+		}
+	case kindBeacon:
+	default:
+		m.metrics.ignore(ignoredKind)
+	}
+}
+
+// particularsChanged says whether more than the load did since it was last
+// asked.
+func (m *Mesh) particularsChanged(node string, e entry) bool {
+	facts, err := decodeParticulars(e.body)
+	if err != nil {
+		return false
+	}
+	p := m.peers[node]
+	if facts.leaving && p.state == PeerFailed {
+		p.state = PeerLeft // Its farewell was on a longer way.
+	}
+	facts.Load = Load{}
+	body := encodeParticulars(facts)
+	changed := p.particulars != body
+	p.particulars = body
+	return changed
+}
+
+func (m *Mesh) mergeDecision(d decision, passOn bool, now time.Time) {
+	i, err := d.intent()
+	if err != nil || i.Expired(now.Add(-keepExpired)) {
+		m.metrics.ignore(ignoredExpired)
+		return
+	}
+	result := m.replica.mergeDecision(d, now)
+	m.metrics.countMerged(result)
+	if result != mergedNew {
+		return
+	}
+	switch i.Kind {
+	case Drain, Revoke:
+		m.notices.add(intentNotice(d.key))
+	default:
+		m.metrics.ignore(ignoredKind)
+	}
+	if passOn {
+		m.broadcast(message{decisions: []decision{d}}, decisionName(d.key))
+	}
+}
+
+// mergeOwn takes what somebody says that this node says. News that comes back
+// shows how long it was under way. What this node did not say is of an earlier
+// run, in which the clock was ahead; of another node with this name; or forged:
+// this node says what it has to say anew, above it.
+func (m *Mesh) mergeOwn(epoch uint64, e entry, direct bool, now time.Time) {
+	own := m.replica.nodes[m.name]
+	if epoch < m.epoch || own == nil {
+		m.metrics.countMerged(mergedOlder)
+		return
+	}
+	if held, ok := own.facts[e.key]; ok && epoch == m.epoch {
+		switch c := compareEntries(e, held.entry); {
+		case c < 0:
+			m.metrics.countMerged(mergedOlder)
+			return
+		case c == 0:
+			m.metrics.countMerged(mergedKnown)
+			if sent, ok := m.unheard[e.key]; ok && direct && sent.seq == e.seq {
+				m.metrics.heardAgain(now.Sub(sent.at))
+				delete(m.unheard, e.key)
+			}
+			return
+		}
+	}
+	m.metrics.ignore(ignoredOwnName)
+	m.refute(epoch, now)
+}
+
+// Two nodes of one name would refute each other for ever, each time faster than
+// the other; the pause between two refutations doubles.
+const (
+	refutePause    = time.Second
+	maxRefutePause = 5 * time.Minute
+)
+
+// refute raises this node's epoch above one that it did not use.
+func (m *Mesh) refute(epoch uint64, now time.Time) {
+	if !m.refuted.IsZero() && now.Sub(m.refuted) < m.refuteAfter || epoch+1 >= maxSequence {
+		return
+	}
+	if now.Sub(m.refuted) > 2*maxRefutePause {
+		m.refuteAfter = 0
+	}
+	m.refuteAfter = min(max(refutePause, 2*m.refuteAfter), maxRefutePause)
+	m.refuted = now
+	m.log.Warn("peers know facts of this node's that it did not tell: it tells its own anew",
+		zap.String("node", m.name), zap.Uint64("epoch", epoch+1))
+	m.restate(epoch + 1)
+}
+
+// restate says everything that still holds again, in a new epoch.
+func (m *Mesh) restate(epoch uint64) {
+	own := m.replica.nodes[m.name]
+	m.epoch = epoch
+	m.replica.nodes[m.name] = &run{epoch, map[entryKey]heldEntry{}}
+	clear(m.unheard)
+	for _, key := range slices.SortedFunc(maps.Keys(own.facts), compareEntryKeys) {
+		if held := own.facts[key]; held.body != "" || key.kind != kindObservation {
+			m.put(key, held.body, true)
+		}
+	}
+}
+
+// sentNews is news of this node's that was not heard back yet.
+type sentNews struct {
+	seq uint64
+	at  time.Time
+}
+
+// put makes a fact of this node's hold, and sends it. Called with mu held.
+func (m *Mesh) put(key entryKey, body string, send bool) {
+	m.seq++
+	e := entry{key, m.seq, body}
+	own := m.replica.nodes[m.name]
+	if own == nil {
+		own = &run{m.epoch, map[entryKey]heldEntry{}}
+		m.replica.nodes[m.name] = own
+	}
+	now := time.Now()
+	own.facts[key] = heldEntry{e, now}
+	if !send {
+		return
+	}
+	if m.broadcast(message{records: []record{{m.name, m.epoch, []entry{e}}}}, broadcastName(m.name, key)) {
+		m.unheard[key] = sentNews{e.seq, now}
+	}
+}
+
+// broadcast queues a message in place of an older one of that name, and says
+// whether it did: alone, there is nobody to send to, and a message that is too
+// long would stay in the queue for ever. Called with mu held.
+func (m *Mesh) broadcast(msg message, name string) bool {
+	if m.alive.Load() == 0 {
+		return false
+	}
+	raw := msg.encode()
+	if len(raw) > maxMessage {
+		m.metrics.dropped.Inc()
+		return false
+	}
+	m.queue.QueueBroadcast(news{name, raw})
+	return true
+}

@@ -1,0 +1,86 @@
+package gossip
+
+import (
+	"context"
+	"net"
+	"time"
+
+	"github.com/hashicorp/memberlist"
+	"go.uber.org/zap"
+)
+
+// checkReachability finds peers to which packets do not get through although
+// connections do. memberlist keeps such a peer: it pings by TCP, or by way of a
+// third node, and then says nothing at all. Gossip by packets is lost though,
+// which a firewall rule for TCP alone brings about easily (consul#19965).
+func (m *Mesh) checkReachability(ctx context.Context) {
+	ticker := time.NewTicker(m.profile.CheckInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		alive := m.alivePeers()
+		// Each peer's turn to be probed by memberlist comes once in a round.
+		patience := max(m.profile.CheckInterval, 3*time.Duration(len(alive))*m.profile.ProbeInterval)
+		for _, p := range alive {
+			if ctx.Err() == nil && (p.udp == UDPBlocked || time.Since(p.udpSince) > patience) {
+				m.checkPeer(ctx, p)
+			}
+		}
+	}
+}
+
+func (m *Mesh) checkPeer(ctx context.Context, p peer) {
+	members := m.members.Load()
+	var rtt time.Duration
+	err := ctx.Err()
+	for range 3 {
+		if rtt, err = members.Ping(p.name, net.UDPAddrFromAddrPort(p.address)); err == nil {
+			m.setUDP(p.name, UDPOK, rtt)
+			return
+		}
+		if ctx.Err() != nil {
+			return
+		}
+	}
+	conn, err := m.transport.DialAddressTimeout(memberlist.Address{Addr: p.address.String(), Name: p.name}, m.profile.StreamTimeout)
+	if err != nil {
+		m.setUDP(p.name, UDPUnknown, 0)
+		return
+	}
+	// A connection that ends before it says anything is no error there, if it
+	// has the label.
+	_ = memberlist.AddLabelHeaderToStream(conn, m.label)
+	_ = conn.Close()
+	m.setUDP(p.name, UDPBlocked, 0)
+}
+
+// setUDP takes down whether packets reach a peer, and says so if it is new.
+func (m *Mesh) setUDP(name, state string, rtt time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	p := m.peers[name]
+	if p == nil || p.state != PeerAlive {
+		return
+	}
+	now := time.Now()
+	before := p.udp
+	p.udp, p.udpSince = state, now
+	if state == UDPOK {
+		p.heard, p.rtt = now, rtt
+	}
+	if before == state {
+		return
+	}
+	m.notices.add(peerNotice(name))
+	switch {
+	case state == UDPBlocked:
+		m.log.Warn("UDP to the peer is blocked and TCP is not: open the port for UDP in both directions; until then news takes up to an exchange of the whole map",
+			zap.String("peer", name), zap.Stringer("address", p.address), zap.Duration("exchange", m.profile.PushPullInterval))
+	case before == UDPBlocked:
+		m.log.Info("UDP to the peer is not blocked any more", zap.String("peer", name), zap.String("udp", state))
+	}
+}

@@ -1,0 +1,183 @@
+package systemd
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+// One host's life, in order: each step begins where the one before it ended.
+func TestOneHost(t *testing.T) {
+	broker, err := cluster.CreateBroker(t.Context())
+	must(t, err)
+	h := boot(t, 1)
+	step := func(name string, f func(*testing.T, *host)) bool {
+		return t.Run(name, func(t *testing.T) {
+			at := *h
+			at.t = t
+			f(t, &at)
+		})
+	}
+	if !step("a package without a configuration installs, and starts nothing", func(t *testing.T, h *host) {
+		h.install(t)
+		if state, condition := h.property("kuberelay", "ActiveState"), h.run("systemctl start kuberelay; systemctl show --value --property=ConditionResult kuberelay"); state != "inactive" || condition != "no" {
+			t.Errorf("state %s, condition %s, want inactive, no", state, condition)
+		}
+		h.run("systemctl is-enabled kuberelay && kubectl-relay --version && test -f /usr/share/man/man1/kuberelay-serve.1.gz")
+	}) || !step("configured, it is ready, and says so", func(t *testing.T, h *host) {
+		h.configure(t, broker)
+		t.Log(h.run("systemctl --no-pager status kuberelay"))
+	}) {
+		return
+	}
+	step("clients of the host are known by their user", usersAreKnown)
+	step("a restart under load refuses and fails nothing", func(t *testing.T, h *host) {
+		l := newLoad(t, h)
+		l.during(200, 50, func() { h.run("systemctl restart kuberelay") })
+		l.check(50)
+	})
+	step("an upgrade under load refuses and fails nothing", func(t *testing.T, h *host) {
+		l := newLoad(t, h)
+		l.during(200, 50, func() { h.run("dpkg --install /var/tmp/1.deb") })
+		l.check(50)
+		if v := h.run("curl -s http://127.0.0.1:9801/api/v1/status"); !strings.Contains(v, `"v0.0.2"`) {
+			t.Errorf("what runs is not the new version: %.200s", v)
+		}
+		h.awaitReady()
+	})
+	step("a reload under load ends no watch", func(t *testing.T, h *host) {
+		l := newLoad(t, h)
+		l.during(50, 10, func() { h.run("systemctl reload kuberelay && systemctl kill --signal=HUP kuberelay") })
+		l.check(0)
+	})
+	step("a reload of a bad file fails with the reason, and changes nothing", badReload)
+	step("killed, it is started again", func(t *testing.T, h *host) {
+		before, restarts := h.now(), h.property("kuberelay", "NRestarts")
+		h.run("systemctl kill --signal=KILL --kill-who=main kuberelay")
+		h.awaitRestart(restarts)
+		t.Log(h.journal(before))
+	})
+	step("stopped with SIGSTOP, it is killed and started again", func(t *testing.T, h *host) {
+		before, restarts := h.now(), h.property("kuberelay", "NRestarts")
+		h.run("systemctl kill --signal=STOP --kill-who=main kuberelay")
+		h.awaitRestart(restarts)
+		if journal := h.journal(before); !strings.Contains(journal, "Watchdog timeout") {
+			t.Errorf("the journal does not say why:\n%s", journal)
+		}
+	})
+	step("a full disk of the audit log is one sentence, and reads go on", fullDisk)
+	step("a credential that is missing is one sentence", missingCredential)
+	step("removed, its configuration stays; purged, it goes", removeAndPurge)
+}
+
+func (h *host) awaitRestart(before string) {
+	h.t.Helper()
+	h.await("a restart", time.Minute, func() string {
+		if now := h.property("kuberelay", "NRestarts"); now == before {
+			return "it has not restarted"
+		}
+		return ""
+	})
+	h.awaitReady()
+}
+
+func usersAreKnown(t *testing.T, h *host) {
+	for _, c := range []struct{ name, user, url, want string }{
+		{"by a loopback port", "alice", "http://127.0.0.1:8001", "200"},
+		{"by a Unix socket", "alice", "--unix-socket /run/kuberelay/api.sock http://localhost", "200"},
+		{"another user, by a port", "nobody", "http://127.0.0.1:8001", "401"},
+		{"another user, by a Unix socket", "nobody", "--unix-socket /run/kuberelay/api.sock http://localhost", "401"},
+		{"root, who is nowhere written", "root", "http://127.0.0.1:8001", "401"},
+	} {
+		got := h.run("runuser -u " + c.user + " -- curl -s -o /dev/null -w '%{http_code}' " + c.url + "/api/v1/namespaces/default")
+		if got != c.want {
+			t.Errorf("%s: HTTP %s, want %s", c.name, got, c.want)
+		}
+	}
+}
+
+func badReload(t *testing.T, h *host) {
+	before := h.now()
+	h.run("cp /etc/kuberelay/config.yaml /root/good && sed 's/mode: shared/mode: sharde/' /root/good > /etc/kuberelay/config.yaml")
+	out, err := h.try("systemctl reload kuberelay")
+	if err == nil {
+		t.Errorf("the reload has succeeded: %s", out)
+	}
+	if journal := h.journal(before); !strings.Contains(journal, `config.yaml:24: listeners[0].mode`) {
+		t.Errorf("the journal does not say what is wrong:\n%s", journal)
+	}
+	h.await("the status to tell", 10*time.Second, func() string {
+		if s := h.property("kuberelay", "StatusText"); !strings.Contains(s, "the last reload was refused") {
+			return s
+		}
+		return ""
+	})
+	usersAreKnown(t, h)
+	h.run("cp /root/good /etc/kuberelay/config.yaml && systemctl reload kuberelay")
+	h.awaitReady()
+}
+
+func fullDisk(t *testing.T, h *host) {
+	h.run("systemctl stop kuberelay && mount -t tmpfs -o size=64k,mode=0750,uid=$(id -u kuberelay),gid=$(id -g kuberelay) tmpfs /var/log/kuberelay && systemctl start kuberelay")
+	h.awaitReady()
+	before := h.now()
+	h.run("dd if=/dev/zero of=/var/log/kuberelay/full bs=1k count=100 2>/dev/null; truncate -s 0 /var/log/kuberelay/audit.jsonl; dd if=/dev/zero of=/var/log/kuberelay/full2 bs=1k count=100 2>/dev/null; true")
+	as := "runuser -u alice -- curl -s -o /dev/null -w '%{http_code}' "
+	write := as + `-H 'Content-Type: application/json' -d '{"metadata":{"generateName":"disk-"}}' http://127.0.0.1:8001/api/v1/namespaces/default/configmaps`
+	read := as + "http://127.0.0.1:8001/api/v1/namespaces/default"
+	if w, r := h.run(write), h.run(read); w != "503" || r != "200" {
+		t.Errorf("write %s, read %s, want 503 and 200", w, r)
+	}
+	if journal := h.journal(before); strings.Count(journal, "no space left on device") != 1 {
+		t.Errorf("want one line about the full disk:\n%s", journal)
+	} else {
+		t.Log(journal)
+	}
+	h.run("rm /var/log/kuberelay/full*")
+	if w := h.run(write); w != "201" {
+		t.Errorf("with room again, a write is %s, want 201", w)
+	}
+	h.run("systemctl stop kuberelay && umount /var/log/kuberelay && systemctl start kuberelay")
+	h.awaitReady()
+}
+
+func missingCredential(t *testing.T, h *host) {
+	// Named in the configuration, and passed by nobody.
+	before := h.now()
+	h.run("cp /etc/systemd/system/kuberelay.service.d/test.conf /root/unit && sed -i /LoadCredential/d /etc/systemd/system/kuberelay.service.d/test.conf && systemctl daemon-reload")
+	if out, err := h.try("systemctl restart kuberelay"); err == nil {
+		t.Errorf("it has started: %s", out)
+	}
+	const want = "config.yaml:9: credentials[0].tokenFile: stat /run/credentials/kuberelay.service/prod.token: no such file or directory"
+	if journal := h.journal(before); !strings.Contains(journal, want) {
+		t.Errorf("the journal does not say what is missing:\n%s", journal)
+	}
+	if status, _ := h.try("systemctl --no-pager status kuberelay"); !strings.Contains(status, want) {
+		t.Errorf("systemctl status does not say what is missing:\n%s", status)
+	} else {
+		t.Log(status)
+	}
+	// Passed by the unit, and not there.
+	before = h.now()
+	h.run("cp /root/unit /etc/systemd/system/kuberelay.service.d/test.conf && systemctl daemon-reload && mv /etc/kuberelay/secrets/prod.token /root/")
+	if out, err := h.try("systemctl restart kuberelay"); err == nil {
+		t.Errorf("it has started: %s", out)
+	}
+	if journal := h.journal(before); !strings.Contains(journal, "Failed to set up credentials: No such file or directory") {
+		t.Errorf("the journal does not say what is missing:\n%s", journal)
+	}
+	h.run("mv /root/prod.token /etc/kuberelay/secrets/")
+	h.awaitReady() // by itself: it is tried again and again
+}
+
+func removeAndPurge(t *testing.T, h *host) {
+	h.run("dpkg --remove kuberelay")
+	h.run("test -f /etc/kuberelay/config.yaml && test -f /etc/kuberelay/secrets/prod.token && test -s /var/log/kuberelay/audit.jsonl && ! test -e /usr/bin/kuberelay && ! systemctl is-active kuberelay.service kuberelay.socket")
+	h.run("dpkg --install /var/tmp/1.deb && systemctl start kuberelay.socket kuberelay-api.socket kuberelay-tls.socket kuberelay")
+	h.awaitReady()
+	h.run("dpkg --purge kuberelay")
+	h.run("! test -e /etc/kuberelay && ! test -e /var/lib/kuberelay && ! test -e /var/log/kuberelay && systemctl daemon-reload")
+	if left := h.run("find /etc/systemd /lib/systemd /usr/share -name '*kuberelay*' -not -path '*.service.d*' -not -path '*.socket.d*'"); left != "" {
+		t.Errorf("left over:\n%s", left)
+	}
+}

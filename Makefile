@@ -47,6 +47,10 @@ race: ## Run the unit tests ten times over, in search of races.
 e2e: ## Run the end-to-end tests on real API servers.
 	@hack/test.sh test/e2e
 
+.PHONY: page
+page: ## Test the status page in headless Chromium, with screenshots.
+	@hack/page.sh $(ARGS)
+
 .PHONY: chaos
 chaos: ## Kill, stop, cut off and restart API servers under 30 s of load each.
 	@echo "starting a cluster (built for minutes the first time), then about ten minutes of faults"

@@ -13,6 +13,7 @@ import (
 	"github.com/kuberelay/kuberelay/auth/limit"
 	"github.com/kuberelay/kuberelay/auth/policy"
 	"github.com/kuberelay/kuberelay/balancer"
+	"github.com/kuberelay/kuberelay/gossip"
 	"github.com/kuberelay/kuberelay/health"
 	"github.com/kuberelay/kuberelay/proxy/filter"
 )
@@ -34,6 +35,10 @@ type Configuration struct {
 
 	// Listeners are the addresses that are served; at least one.
 	Listeners []Listener `yaml:"listeners"`
+
+	// Gossip is how instances on several hosts know what the others know. It is
+	// off while the section is absent.
+	Gossip gossip.Config `yaml:"gossip"`
 
 	// Admin is the operator's HTTP server: metrics, health and status, and the
 	// control socket. Each is off while its address is empty.

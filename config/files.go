@@ -54,6 +54,9 @@ func (c *Configuration) checkPaths(p *problems) {
 			absolute(field+".tls.clientCAFile", l.TLS.ClientCAFile)
 		}
 	}
+	for i, path := range c.Gossip.SecretKeyFiles {
+		absolute(fmt.Sprintf("gossip.secretKeyFiles[%d]", i), path)
+	}
 	absolute("admin.controlSocket", c.Admin.ControlSocket)
 	p.addSocketPath("admin.controlSocket", c.Admin.ControlSocket)
 	absolute("audit.file", c.Audit.File)
@@ -84,6 +87,9 @@ func (c *Configuration) checkFiles(p *problems) {
 		if c.Listeners[i].TLS != nil {
 			c.Listeners[i].TLS.checkFiles(fmt.Sprintf("listeners[%d].tls", i), p)
 		}
+	}
+	for i, path := range c.Gossip.SecretKeyFiles {
+		p.addSecretFile(fmt.Sprintf("gossip.secretKeyFiles[%d]", i), path)
 	}
 }
 

@@ -44,6 +44,7 @@ func (c *Configuration) validate(withFiles bool, p *problems) {
 	p.add("admin.address", c.Admin.Validate())
 	c.Log.validate("log", p)
 	p.addFields("audit", c.Audit.Validate())
+	p.addFields("gossip", c.Gossip.Validate())
 	if c.Grace < 0 {
 		p.add("gracePeriod", fmt.Errorf("%v: must not be negative", c.Grace))
 	}

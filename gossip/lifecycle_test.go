@@ -75,7 +75,10 @@ func TestLeavingAloneOrTwiceOrUnstartedIsNoError(t *testing.T) {
 }
 
 func TestAPeerThatIsGoneIsForgottenAndItsFactsTooInTime(t *testing.T) {
-	brief := func(_ *Config, o *Options) { o.Profile.ForgetAfter = 2 * time.Second; o.Profile.FactTTL = 500 * time.Millisecond }
+	brief := func(_ *Config, o *Options) {
+		o.Profile.ForgetAfter = 2 * time.Second
+		o.Profile.FactTTL = 500 * time.Millisecond
+	}
 	nodes := startMesh(t, 2, brief)
 	name := nodes[1].Name()
 	nodes[1].see(upstreamA, StateReady)
@@ -166,12 +169,16 @@ func TestANameIsFreeAtOnceAfterLeavingAndSoonAfterADeath(t *testing.T) {
 		t.Fatal(err)
 	}
 	second := start(t, named("mover"), peersOf(witness))
-	within(t, 2*time.Second, "it at its new address", func() bool { return witness.peer("mover").Address == second.Addr().String() && witness.peer("mover").State == PeerAlive })
+	within(t, 2*time.Second, "it at its new address", func() bool {
+		return witness.peer("mover").Address == second.Addr().String() && witness.peer("mover").State == PeerAlive
+	})
 	if err := second.Stop(); err != nil {
 		t.Fatal(err)
 	}
 	third := start(t, named("mover"), peersOf(witness))
-	within(t, 10*time.Second, "it at its third address", func() bool { return witness.peer("mover").Address == third.Addr().String() && witness.peer("mover").State == PeerAlive })
+	within(t, 10*time.Second, "it at its third address", func() bool {
+		return witness.peer("mover").Address == third.Addr().String() && witness.peer("mover").State == PeerAlive
+	})
 }
 
 func TestAnAddressThatIsTakenIsSaid(t *testing.T) {

@@ -6,20 +6,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"github.com/kuberelay/kuberelay/admin"
 )
 
 // watchInterval is the time between two looks of status --watch.
 const watchInterval = 2 * time.Second
-
-// clearScreen moves to the top left, and clears what is below.
-const clearScreen = "\x1b[H\x1b[2J"
 
 func newStatus(s streams) *cobra.Command {
 	var c control
@@ -29,7 +24,9 @@ func newStatus(s streams) *cobra.Command {
 		Use:   "status [--config=FILE | --admin=HOST:PORT] [-o json] [--watch]",
 		Short: "Show clusters, API servers, listeners and clients",
 		Long: `Shows what a running process does: its clusters and their API servers, its
-listeners, the clients that use it, credentials, and the configuration in force.
+listeners, the clients that use it, credentials, its peers, the configuration in
+force, and what happened last. LATENCY is the time within which nine of ten
+answers of an API server began, in the latest five seconds that had any.
 
 The exit code is 0 when all is well, 3 when a cluster has no usable API server
 or the last reload was refused, 4 when no process answers.`,
@@ -39,7 +36,7 @@ COMMAND
 # One that is reached by its admin address only
 COMMAND --admin=127.0.0.1:9801
 
-# Every two seconds
+# Every two seconds, until Ctrl-C
 COMMAND --watch`,
 		DisableFlagsInUseLine: true,
 		ValidArgsFunction:     cobra.NoFileCompletions,
@@ -61,7 +58,10 @@ COMMAND --watch`,
 			defer stop()
 			tick := time.NewTicker(watchInterval)
 			defer tick.Stop()
-			v.clear = isTerminal(s.out) && !v.json
+			if v.screen = terminalScreen(s.out); v.screen != nil && !v.json {
+				v.screen.open()
+				defer v.screen.close()
+			}
 			return v.watch(ctx, tick.C)
 		},
 	}
@@ -92,11 +92,12 @@ func (c *control) statusClient(cmd *cobra.Command, address string) (*admin.Clien
 
 // viewer shows a status, once or again and again.
 type viewer struct {
-	ask   func(context.Context) (admin.Status, error)
-	out   io.Writer
-	json  bool
-	clear bool // the screen, before each
-	now   func() time.Time
+	ask    func(context.Context) (admin.Status, error)
+	out    io.Writer
+	json   bool
+	screen *screen // nil: what is shown is written one after the other
+	now    func() time.Time
+	last   string // what was shown last, without its first line
 }
 
 // show shows the status once. Its error is what is wrong with the process.
@@ -117,12 +118,17 @@ func (v *viewer) write(s admin.Status) error {
 		e.SetIndent("", "  ")
 		return e.Encode(s)
 	}
-	text := statusTable(s, v.now())
-	if v.clear {
-		text = clearScreen + text
+	return v.text(statusTable(s, v.now()))
+}
+
+// text writes a text, below the time if it is to be written over.
+func (v *viewer) text(text string) error {
+	if v.screen == nil {
+		_, err := io.WriteString(v.out, text)
+		return err
 	}
-	_, err := io.WriteString(v.out, text)
-	return err
+	v.last = text
+	return v.screen.show(fmt.Sprintf("%s, every %v; Ctrl-C ends\n\n%s", v.now().Format(time.TimeOnly), watchInterval, text))
 }
 
 // untilSignal returns a context that ends with the first signal, and a function
@@ -176,11 +182,11 @@ func (v *viewer) trouble(err error) error {
 		return nil // what is printed is documents
 	}
 	text := v.now().Format(time.TimeOnly) + " " + printable(err.Error()) + "\n"
-	if v.clear {
-		text = clearScreen + text
+	if v.screen == nil {
+		_, err = io.WriteString(v.out, text)
+		return err
 	}
-	_, err = io.WriteString(v.out, text)
-	return err
+	return v.screen.show(text + "What follows is of before.\n\n" + v.last)
 }
 
 // verdict is what is wrong, nil if nothing is.
@@ -196,5 +202,3 @@ func verdict(s admin.Status) error {
 	}
 	return errors.Join(errs...)
 }
-
-func isTerminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }

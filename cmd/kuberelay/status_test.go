@@ -23,7 +23,7 @@ func full() admin.Status {
 		Version: "v1.2.3", UptimeSeconds: 3 * 3600,
 		Clusters: []admin.ClusterStatus{
 			{Name: "prod", Ready: true, Upstreams: []admin.UpstreamStatus{
-				{ID: "10.0.0.11:6443", State: "READY", Since: ago(3 * time.Hour), Breaker: "closed", InFlight: 3, Streams: 2},
+				{ID: "10.0.0.11:6443", State: "READY", Since: ago(3 * time.Hour), Breaker: "closed", InFlight: 3, Streams: 2, Latency: []float64{900, 12.4, 0}},
 				{ID: "10.0.0.12:6443", State: "DOWN", Since: ago(5 * time.Second), Breaker: "open", Reason: "connection\nrefused\x1b[31m", Draining: true},
 			}},
 			{Name: "dev", Ready: true},
@@ -32,7 +32,7 @@ func full() admin.Status {
 			{Name: "team", Address: "127.0.0.1:8443", Mode: "shared", Cluster: "prod", TLS: true, Identify: []string{"bearer", "oidc"}},
 			{Name: "me", Address: "127.0.0.1:8002", Mode: "single", Cluster: "prod"},
 		},
-		Config: &admin.ConfigStatus{File: "/etc/kuberelay/config.yaml", LoadedAt: ago(2 * time.Hour), LastReload: &admin.ReloadStatus{OK: true, At: ago(2 * time.Hour)}},
+		Config: &admin.ConfigStatus{File: "/etc/kuberelay/config.yaml", Hash: "abd", LoadedAt: ago(2 * time.Hour), LastReload: &admin.ReloadStatus{OK: true, At: ago(2 * time.Hour)}},
 		Clients: []admin.ClientStatus{
 			{Name: "alice", InFlight: 1, Watches: 2, Requests: 4711, LastSeen: ago(time.Second)},
 			{Name: "bob", Revoked: true},
@@ -45,16 +45,28 @@ func full() admin.Status {
 			{Name: "eks", ExpiresAt: ago(time.Minute), Error: "exec plugin: exit code 1"},
 			{Name: "static"},
 		},
+		Node: "bastion-1",
+		Peers: []admin.PeerStatus{
+			{Name: "bastion-1", Self: true, State: "alive", UDP: "ok"},
+			{Name: "bastion-2", State: "alive", LastHeard: ago(time.Second), Version: "v1.2.3", ConfigHash: "abc", UDP: "blocked"},
+			{Name: "bastion-3", State: "dead", LastHeard: ago(10 * time.Minute), UDP: "unknown"},
+		},
+		Events: []admin.Event{
+			{At: ago(5 * time.Second), Kind: "state", Cluster: "prod", Upstream: "10.0.0.12:6443", Text: "DOWN, was READY:\nrefused"},
+			{At: ago(time.Hour), Kind: "revoke", Client: "bob", Text: "revoked"},
+			{At: ago(3 * time.Hour), Kind: "process", Text: "started"},
+			{Kind: "4"}, {Kind: "5"}, {Kind: "6"},
+		},
 	}
 }
 
-const fullTable = `kuberelay v1.2.3, up 3h
+const fullTable = `kuberelay v1.2.3 on bastion-1, up 3h
 configuration /etc/kuberelay/config.yaml, loaded 120m ago
 
-CLUSTER   UPSTREAM         STATE           SINCE   BREAKER   IN-FLIGHT   STREAMS   REASON
-prod      10.0.0.11:6443   READY           3h      closed    3           2         -
-prod      10.0.0.12:6443   DOWN,DRAINING   5s      open      0           0         connection refused [31m
-dev       -                -               -       -         -           -         -
+CLUSTER   UPSTREAM         STATE           SINCE   BREAKER   IN-FLIGHT   STREAMS   LATENCY   REASON
+prod      10.0.0.11:6443   READY           3h      closed    3           2         12ms      -
+prod      10.0.0.12:6443   DOWN,DRAINING   5s      open      0           0         -         connection refused [31m
+dev       -                -               -       -         -           -         -         -
 
 LISTENER   ADDRESS          MODE     CLUSTER   TLS   IDENTIFY
 team       127.0.0.1:8443   shared   prod      yes   bearer,oidc
@@ -66,20 +78,31 @@ bob      0           0         0          0          -      until lifted
 carol    0           0         0          1          60m    for 24h
 (1997 more)
 
+PEER        STATE   HEARD   VERSION   CONFIG    UDP
+bastion-2   alive   1s      v1.2.3    DIFFERS   blocked
+bastion-3   dead    10m     -         -         unknown
+
 CREDENTIAL   EXPIRES   ERROR
 broker       in 10m    -
 eks          60s ago   exec plugin: exit code 1
 static       never     -
+
+AGO   EVENT     OF                    WHAT
+5s    state     prod 10.0.0.12:6443   DOWN, was READY: refused
+60m   revoke    bob                   revoked
+3h    process   -                     started
+-     4         -                     -
+-     5         -                     -
 `
 
 func TestStatusTable(t *testing.T) {
 	if d := cmp.Diff(fullTable, statusTable(full(), now)); d != "" {
 		t.Error(d)
 	}
-	s := admin.Status{Version: "v1", Draining: true, Config: &admin.ConfigStatus{
+	s := admin.Status{Version: "v1", Draining: true, Isolated: true, IsolatedReason: "2 of 2 peers reach a:6443", Config: &admin.ConfigStatus{
 		File: "/k.yaml", LoadedAt: now, LastReload: &admin.ReloadStatus{At: now.Add(-time.Minute), Error: "k.yaml:3: a\nk.yaml:4: b"},
 	}}
-	want := "kuberelay v1, up 0s, stopping\nconfiguration /k.yaml, loaded 0s ago; A RELOAD 60s AGO WAS REFUSED:\n  k.yaml:3: a\n  k.yaml:4: b\n"
+	want := "kuberelay v1, up 0s, stopping\nTHIS HOST SEEMS CUT OFF: 2 of 2 peers reach a:6443\nconfiguration /k.yaml, loaded 0s ago; A RELOAD 60s AGO WAS REFUSED:\n  k.yaml:3: a\n  k.yaml:4: b\n"
 	if d := cmp.Diff(want, statusTable(s, now)); d != "" {
 		t.Error(d)
 	}
@@ -145,7 +168,7 @@ func TestWatchEndsWithASignal(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	out.await(t, "static       never")
+	out.await(t, "-     5 ")
 	if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
 		t.Fatal(err)
 	}
@@ -167,7 +190,8 @@ func TestWatchWaitsForAProcessThatRestarts(t *testing.T) {
 	ticks <- now
 	ticks <- now
 	var out strings.Builder
-	v := viewer{out: &out, clear: true, now: func() time.Time { return now }, ask: func(context.Context) (admin.Status, error) {
+	size := func() (int, int) { return 80, 24 }
+	v := viewer{out: &out, screen: &screen{&out, size}, now: func() time.Time { return now }, ask: func(context.Context) (admin.Status, error) {
 		if len(answers) == 1 {
 			defer cancel()
 		}
@@ -176,9 +200,46 @@ func TestWatchWaitsForAProcessThatRestarts(t *testing.T) {
 	if err := v.watch(ctx, ticks); err != nil {
 		t.Fatal(err)
 	}
-	table := clearScreen + "kuberelay v1, up 0s\n"
-	if d := cmp.Diff(table+clearScreen+"12:00:00 kuberelay is not running\n", out.String()); d != "" {
+	frame := func(lines ...string) string {
+		return home + strings.Join(lines, clearLine+"\r\n") + clearLine + clearBelow
+	}
+	want := frame("12:00:00, every 2s; Ctrl-C ends", "", "kuberelay v1, up 0s") +
+		frame("12:00:00 kuberelay is not running", "What follows is of before.", "", "kuberelay v1, up 0s")
+	if d := cmp.Diff(want, out.String()); d != "" {
 		t.Error(d)
+	}
+}
+
+func TestTheScreenHoldsWhatFits(t *testing.T) {
+	for name, tc := range map[string]struct {
+		width, height int
+		text, want    string
+	}{
+		"all of it":         {10, 3, "one\ntwo\nthree\n", "one|two|three"},
+		"a line too many":   {60, 3, "one\ntwo\nthree\nfour\n", "one|two|(2 more lines: the window is too small)"},
+		"a line too long":   {5, 3, "12345\n123456\nééééééé\n", "12345|1234…|éééé…"},
+		"hardly anything":   {1, 1, "one\ntwo\n", "…"},
+		"nothing to be cut": {5, 3, "", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var out strings.Builder
+			s := screen{&out, func() (int, int) { return tc.width, tc.height }}
+			if err := s.show(tc.text); err != nil {
+				t.Fatal(err)
+			}
+			got := strings.NewReplacer(home, "", clearBelow, "", clearLine+"\r\n", "|", clearLine, "").Replace(out.String())
+			if got != tc.want {
+				t.Errorf("%q, want %q", got, tc.want)
+			}
+		})
+	}
+}
+
+func TestLatency(t *testing.T) {
+	for want, ms := range map[string][]float64{"": nil, "0.1ms": {5, .1, 0}, "9.9ms": {9.9}, "10ms": {10.2}, "999ms": {999.4}, "1.0s": {1000}} {
+		if got := latency(ms); got != want {
+			t.Errorf("latency(%v) = %q, want %q", ms, got, want)
+		}
 	}
 }
 

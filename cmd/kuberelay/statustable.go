@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -16,16 +17,25 @@ import (
 // kind of thing that there is.
 func statusTable(s admin.Status, now time.Time) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "kuberelay %s, up %s", printable(s.Version), duration.HumanDuration(time.Duration(s.UptimeSeconds)*time.Second))
+	fmt.Fprintf(&b, "kuberelay %s", printable(s.Version))
+	if s.Node != "" {
+		fmt.Fprintf(&b, " on %s", printable(s.Node))
+	}
+	fmt.Fprintf(&b, ", up %s", duration.HumanDuration(time.Duration(s.UptimeSeconds)*time.Second))
 	if s.Draining {
 		b.WriteString(", stopping")
 	}
 	b.WriteString("\n")
+	if s.Isolated {
+		fmt.Fprintf(&b, "THIS HOST SEEMS CUT OFF: %s\n", printable(s.IsolatedReason))
+	}
 	writeConfig(&b, s.Config, now)
-	writeTable(&b, "CLUSTER\tUPSTREAM\tSTATE\tSINCE\tBREAKER\tIN-FLIGHT\tSTREAMS\tREASON", upstreamRows(s, now))
+	writeTable(&b, "CLUSTER\tUPSTREAM\tSTATE\tSINCE\tBREAKER\tIN-FLIGHT\tSTREAMS\tLATENCY\tREASON", upstreamRows(s, now))
 	writeTable(&b, "LISTENER\tADDRESS\tMODE\tCLUSTER\tTLS\tIDENTIFY", listenerRows(s))
 	writeTable(&b, "CLIENT\tIN-FLIGHT\tWATCHES\tUPGRADES\tREQUESTS\tSEEN\tREVOKED", clientRows(s, now))
+	writeTable(&b, "PEER\tSTATE\tHEARD\tVERSION\tCONFIG\tUDP", peerRows(s, now))
 	writeTable(&b, "CREDENTIAL\tEXPIRES\tERROR", credentialRows(s, now))
+	writeTable(&b, "AGO\tEVENT\tOF\tWHAT", eventRows(s, now))
 	return b.String()
 }
 
@@ -72,17 +82,33 @@ func writeTable(b *strings.Builder, heading string, rows [][]any) {
 func upstreamRows(s admin.Status, now time.Time) (rows [][]any) {
 	for _, c := range s.Clusters {
 		if len(c.Upstreams) == 0 {
-			rows = append(rows, []any{c.Name, "", "", "", "", "", "", c.Reason})
+			rows = append(rows, []any{c.Name, "", "", "", "", "", "", "", c.Reason})
 		}
 		for _, u := range c.Upstreams {
 			state := u.State
 			if u.Draining {
 				state += ",DRAINING"
 			}
-			rows = append(rows, []any{c.Name, u.ID, state, age(u.Since, now), u.Breaker, u.InFlight, u.Streams, u.Reason})
+			rows = append(rows, []any{c.Name, u.ID, state, age(u.Since, now), u.Breaker, u.InFlight, u.Streams, latency(u.Latency), u.Reason})
 		}
 	}
 	return rows
+}
+
+// latency is the latest of an upstream's figures; empty if there is none.
+func latency(ms []float64) string {
+	for _, v := range slices.Backward(ms) {
+		switch {
+		case v <= 0:
+		case v < 10:
+			return fmt.Sprintf("%.1fms", v)
+		case v < 1000:
+			return fmt.Sprintf("%.0fms", v)
+		default:
+			return fmt.Sprintf("%.1fs", v/1000)
+		}
+	}
+	return ""
 }
 
 func listenerRows(s admin.Status) (rows [][]any) {
@@ -128,6 +154,35 @@ func credentialRows(s admin.Status, now time.Time) (rows [][]any) {
 			expires = "in " + duration.HumanDuration(left)
 		}
 		rows = append(rows, []any{c.Name, expires, c.Error})
+	}
+	return rows
+}
+
+// peerRows are the other instances, and what makes this one's view differ.
+func peerRows(s admin.Status, now time.Time) (rows [][]any) {
+	for _, p := range s.Peers {
+		if p.Self {
+			continue
+		}
+		config := ""
+		switch {
+		case p.ConfigHash == "" || s.Config == nil || s.Config.Hash == "":
+		case p.ConfigHash == s.Config.Hash:
+			config = "same"
+		default:
+			config = "DIFFERS"
+		}
+		rows = append(rows, []any{p.Name, p.State, age(p.LastHeard, now), p.Version, config, p.UDP})
+	}
+	return rows
+}
+
+// eventRows are the latest events.
+func eventRows(s admin.Status, now time.Time) (rows [][]any) {
+	const most = 5
+	for _, e := range s.Events[:min(len(s.Events), most)] {
+		of := strings.TrimSpace(strings.Join([]string{e.Cluster, e.Upstream, e.Client}, " "))
+		rows = append(rows, []any{age(e.At, now), e.Kind, of, e.Text})
 	}
 	return rows
 }

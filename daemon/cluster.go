@@ -17,6 +17,7 @@ import (
 	"github.com/kuberelay/kuberelay/auth"
 	"github.com/kuberelay/kuberelay/balancer"
 	"github.com/kuberelay/kuberelay/config"
+	"github.com/kuberelay/kuberelay/gossip"
 	"github.com/kuberelay/kuberelay/health"
 	"github.com/kuberelay/kuberelay/internal/apigroups"
 	"github.com/kuberelay/kuberelay/internal/h1"
@@ -60,6 +61,8 @@ type member struct {
 	tls        *tls.Config // nil for http
 	generation uint64      // of the endpoint
 	announced  bool        // its first state was logged
+	key        string      // by which peers know it
+	assumed    bool        // its class is what peers say, until its first probe
 }
 
 func (d *Daemon) newCluster(cfg config.Cluster) (*cluster, error) {
@@ -116,7 +119,7 @@ func (d *Daemon) newCluster(cfg config.Cluster) (*cluster, error) {
 	}
 	kubeconfig.OnChange(func(*auth.Endpoint) {
 		c.log.Info("connection parameters changed; new connections use them")
-		if err := c.refresh(); err != nil {
+		if err := c.update(); err != nil {
 			c.log.Warn("the changed connection parameters cannot be used, the old ones stay", zap.Error(err))
 		}
 	})
@@ -168,6 +171,15 @@ func (c *cluster) close() {
 	c.pool.Set(nil) // ends the breakers' timers
 }
 
+// update is refresh, made known to the peers.
+func (c *cluster) update() error {
+	if err := c.refresh(); err != nil {
+		return err
+	}
+	c.daemon.mesh.learn()
+	return nil
+}
+
 // refresh makes the set of upstreams what the kubeconfig, the configuration
 // and the last discovery say. Upstreams that stay keep their connections,
 // those that go finish what they carry.
@@ -187,7 +199,7 @@ func (c *cluster) refresh() error {
 	for _, id := range order {
 		m := wanted[id]
 		if before := old[id]; before != nil && before.generation == m.generation && before.url.String() == m.url.String() {
-			m.upstream, m.tls, m.announced = before.upstream, before.tls, before.announced
+			m.upstream, m.tls, m.announced, m.assumed = before.upstream, before.tls, before.announced, before.assumed
 		} else {
 			m.upstream, err = newUpstream(c.config.Name, id, m, endpoint)
 			if err != nil {
@@ -231,7 +243,7 @@ func (c *cluster) wanted(endpoint *auth.Endpoint) (members map[string]*member, o
 		if members[id] != nil {
 			return
 		}
-		m := &member{source: source, url: u, generation: endpoint.Generation}
+		m := &member{source: source, url: u, generation: endpoint.Generation, key: gossip.UpstreamID(u.String(), endpoint.Authority)}
 		if u.Scheme == "https" {
 			m.tls = &tls.Config{MinVersion: tls.VersionTLS12}
 			if endpoint.TLS != nil {
@@ -288,6 +300,17 @@ func (c *cluster) member(id string) *member {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.members[id]
+}
+
+// meshKeys are the identities of the upstreams, by which peers know them.
+func (c *cluster) meshKeys() map[string]string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	keys := make(map[string]string, len(c.members))
+	for id, m := range c.members {
+		keys[id] = m.key
+	}
+	return keys
 }
 
 func (c *cluster) source(id string) string {

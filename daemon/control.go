@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/kuberelay/kuberelay/admin"
+	"github.com/kuberelay/kuberelay/gossip"
 	"github.com/kuberelay/kuberelay/internal/listen"
 	"github.com/kuberelay/kuberelay/internal/peer"
 )
@@ -73,9 +74,10 @@ func (c *control) stop(ctx context.Context) {
 	c.work.Wait()
 }
 
-// Drain takes an upstream out of use, or back into it. Watches there end at
-// their next frame boundary and begin anew elsewhere; short requests and
-// tunnels go on. It holds over restarts if there is a state file.
+// Drain takes an upstream out of use, or back into it, on all nodes that gossip.
+// Watches there end at their next frame boundary and begin anew elsewhere;
+// short requests and tunnels go on. It holds over restarts if there is a state
+// file; with an error that wraps [errNotKept] it holds until the next one.
 func (d *Daemon) Drain(cluster, upstream string, on bool) error {
 	c := d.parts.Load().cluster(cluster)
 	if c == nil {
@@ -84,39 +86,86 @@ func (d *Daemon) Drain(cluster, upstream string, on bool) error {
 	if ids := c.upstreamIDs(); on && !slices.Contains(ids, upstream) {
 		return &admin.NotFoundError{Kind: "upstream", Name: upstream, In: "cluster " + cluster, Have: ids}
 	}
-	err := d.intents.drain(cluster, upstream, on)
-	if err != nil && !errors.Is(err, errNotKept) {
-		return err
-	}
-	c.pool.Drain(upstream, on)
-	if on {
-		c.leave(upstream)
+	_, err := d.drain(c, upstream, on)
+	if err == nil || errors.Is(err, errNotKept) {
+		d.mesh.drained(cluster, upstream, on)
 	}
 	return err
 }
 
-// Revoke refuses a client from now on and ends what it has open. The zero time
-// is until that is lifted. It holds over restarts if there is a state file; with
-// an error that wraps [errNotKept] it holds until the next one.
+// drain makes a decision about an upstream hold here. It is false if it did
+// before.
+func (d *Daemon) drain(c *cluster, upstream string, on bool) (changed bool, err error) {
+	if d.intents.drained(c.config.Name, upstream) == on {
+		return false, nil
+	}
+	if err = d.intents.drain(c.config.Name, upstream, on); err != nil && !errors.Is(err, errNotKept) {
+		return false, err
+	}
+	c.pool.Drain(upstream, on)
+	text := "back in use"
+	if on {
+		text = "drained"
+		c.leave(upstream)
+	}
+	d.events.Add(admin.Event{Kind: admin.EventDrain, Cluster: c.config.Name, Upstream: upstream, Text: text})
+	return true, err
+}
+
+// Revoke refuses a client from now on, on all nodes that gossip, and ends what
+// it has open. The zero time is until that is lifted. It holds over restarts if
+// there is a state file; with an error that wraps [errNotKept] it holds until
+// the next one.
 func (d *Daemon) Revoke(client string, until time.Time, reason string) (cut int, err error) {
-	d.publishing.Lock() // and no other lock: a reload that hangs holds no revocation up
-	defer d.publishing.Unlock()
 	if d.access.Load().Clients[client] == nil {
 		return 0, &admin.NotFoundError{Kind: "client", Name: client, Have: d.clientNames()}
 	}
+	cut, err = d.revoke(client, until, reason)
+	d.mesh.revoked(client, true, until, reason)
+	return cut, err
+}
+
+func (d *Daemon) revoke(client string, until time.Time, reason string) (cut int, err error) {
+	d.publishing.Lock() // and no other lock: a reload that hangs holds no revocation up
+	defer d.publishing.Unlock()
 	err = d.intents.revoke(client, until, reason)
+	d.events.Add(admin.Event{Kind: admin.EventRevoke, Client: client, Text: "revoked: " + reason})
 	return d.republish(), err
 }
 
-// Unrevoke lets a client in again.
+// Unrevoke lets a client in again, on all nodes that gossip.
 func (d *Daemon) Unrevoke(client string) error {
+	if err := d.unrevoke(client); err != nil {
+		return err
+	}
+	d.mesh.revoked(client, false, time.Time{}, "")
+	return nil
+}
+
+func (d *Daemon) unrevoke(client string) error {
 	d.publishing.Lock()
 	defer d.publishing.Unlock()
 	if err := d.intents.unrevoke(client); err != nil {
 		return err
 	}
+	d.events.Add(admin.Event{Kind: admin.EventRevoke, Client: client, Text: "may call again"})
 	d.republish()
 	return nil
+}
+
+// revokeAs makes a decision of another node about a client hold here. It is
+// false if it did before.
+func (d *Daemon) revokeAs(client string, i gossip.Intent) (changed bool, err error) {
+	until, revoked := d.intents.revocations()[client]
+	switch {
+	case !i.On && !revoked, i.On && revoked && until.Equal(i.Until):
+		return false, nil
+	case i.On:
+		_, err = d.revoke(client, i.Until, i.Reason)
+	default:
+		err = d.unrevoke(client)
+	}
+	return true, err
 }
 
 // republish makes the revocations of now known. d.publishing is held.

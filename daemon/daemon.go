@@ -48,6 +48,8 @@ type Daemon struct {
 	control  *control      // nil: off
 	registry proxy.Registry
 	intents  *intents
+	mesh     *mesh // nil: gossip is off
+	events   admin.Events
 	minter   *identify.Minter
 	issuers  *identify.Issuers
 	tallies  tallies
@@ -94,6 +96,9 @@ func New(cfg *config.Configuration, o Options) (*Daemon, error) {
 	d.parts.Store(p)
 	d.access.Store(p.access)
 	d.tellRevoked()
+	if d.mesh, err = d.newMesh(cfg.Gossip); err != nil {
+		return nil, err
+	}
 	shown := admin.Options{Status: d.Status, Ready: d.Ready, Registry: d.metrics.Registry(), Log: o.Log.Named("admin")}
 	if o.ConfigFile != "" {
 		shown.Source = "admin.address"
@@ -142,6 +147,9 @@ func (d *Daemon) Start(ctx context.Context) error {
 		if err := c.checkIdentity(ctx); err != nil {
 			return err
 		}
+	}
+	if err := d.mesh.start(ctx); err != nil {
+		return err
 	}
 	for _, c := range p.clusters {
 		c.start(d.background)

@@ -75,5 +75,5 @@ func (c *cluster) lookup(ctx context.Context) error {
 		return nil
 	}
 	c.log.Info("API servers discovered", zap.Strings("addresses", found))
-	return c.refresh()
+	return c.update()
 }

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/kuberelay/kuberelay/gossip"
 )
 
 // intents are what operators decided: drained upstreams and revoked clients.
@@ -31,6 +33,8 @@ type intentState struct {
 	Drained  []drained    `json:"drained"`
 	Revoked  []revocation `json:"revoked"`
 	Recorded time.Time    `json:"recorded"` // when it was written
+	// Mesh are all decisions that the peers know, in their words.
+	Mesh []gossip.Intent `json:"mesh,omitempty"`
 }
 
 type drained struct {
@@ -129,6 +133,25 @@ func (i *intents) write(s *intentState) error {
 		return errors.Join(err, os.Remove(f.Name()))
 	}
 	return nil
+}
+
+// keep remembers all decisions that the peers know.
+func (i *intents) keep(mesh []gossip.Intent) error {
+	return i.change(true, func(s *intentState) { s.Mesh = mesh })
+}
+
+// meshed are the decisions that keep was given, in this process or before.
+func (i *intents) meshed() []gossip.Intent {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.state.Mesh
+}
+
+// snapshot is the state of now.
+func (i *intents) snapshot() intentState {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.state
 }
 
 func (i *intents) drain(cluster, upstream string, on bool) error {

@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"github.com/kuberelay/kuberelay/admin"
 	"github.com/kuberelay/kuberelay/auth/limit"
 	"github.com/kuberelay/kuberelay/config"
 	"github.com/kuberelay/kuberelay/proxy"
@@ -40,8 +41,17 @@ var errNoFile = errors.New("there is no configuration file to load: it was given
 // or not at all; it returns what changed, for people. What has not changed
 // goes on undisturbed. What a client has open and would not be allowed now is
 // cut. The audit log and the certificates of listeners are opened anew in any
-// case.
+// case. A key ring with which a peer that is there would be lost is refused.
 func (d *Daemon) Reload(ctx context.Context) (changed []string, err error) {
+	return d.reload(ctx, false)
+}
+
+// ForceReload is Reload, whoever of the peers is lost by it.
+func (d *Daemon) ForceReload(ctx context.Context) (changed []string, err error) {
+	return d.reload(ctx, true)
+}
+
+func (d *Daemon) reload(ctx context.Context, force bool) (changed []string, err error) {
 	if d.options.Load == nil {
 		return nil, errNoFile
 	}
@@ -64,14 +74,14 @@ func (d *Daemon) Reload(ctx context.Context) (changed []string, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if changed, err = d.replace(ctx, cfg, old); err == nil && reopened != nil && cfg.Audit == old.config.Audit {
+	if changed, err = d.replace(ctx, cfg, old, force); err == nil && reopened != nil && cfg.Audit == old.config.Audit {
 		changed = append(changed, reopened.Error()) // no reason to refuse the rest
 	}
 	return changed, err
 }
 
 // replace puts a configuration into force.
-func (d *Daemon) replace(ctx context.Context, cfg *config.Configuration, old *parts) ([]string, error) {
+func (d *Daemon) replace(ctx context.Context, cfg *config.Configuration, old *parts, force bool) ([]string, error) {
 	next, err := d.build(cfg, old)
 	if err != nil {
 		return nil, err
@@ -82,6 +92,10 @@ func (d *Daemon) replace(ctx context.Context, cfg *config.Configuration, old *pa
 			next.fresh.close()
 			return nil, err
 		}
+	}
+	if err := d.mesh.reload(old.config, cfg, force); err != nil {
+		next.fresh.close()
+		return nil, err
 	}
 	d.needRestart(old.config, cfg)
 	for _, c := range next.fresh.clusters {
@@ -95,6 +109,7 @@ func (d *Daemon) replace(ctx context.Context, cfg *config.Configuration, old *pa
 	next.access.Revoked = d.intents.revocations() // as of now: operators do not wait for a reload
 	d.publish(next.access)
 	d.publishing.Unlock()
+	d.mesh.learn()
 	for _, u := range next.updates {
 		if err := u.listener.update(u.serving); err != nil {
 			d.log.Warn("the mode of a listener's socket cannot be changed", zap.String("listener", u.serving.config.Name), zap.Error(err))
@@ -194,11 +209,14 @@ func (d *Daemon) noteReload(hash string, err error) {
 	}
 	d.reloads.Store(&state)
 	d.metrics.Reload(err == nil, now)
+	d.mesh.describe()
 	if err != nil {
+		d.events.Add(admin.Event{Kind: admin.EventReload, Text: "the configuration file was refused: " + err.Error()})
 		d.log.Error("the configuration file is refused, the one before stays in force",
 			zap.String("file", d.options.ConfigFile), zap.Error(err))
 		return
 	}
+	d.events.Add(admin.Event{Kind: admin.EventReload, Text: "the configuration file was loaded"})
 	d.log.Info("the configuration file was loaded", zap.String("file", d.options.ConfigFile))
 }
 

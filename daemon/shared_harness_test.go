@@ -349,6 +349,9 @@ func checkArrived(t testing.TB, q fakeapi.Request, who http.Header) {
 	}
 	for name, values := range q.Header {
 		plain := plainName(name)
+		if plain == "audit-id" && name != "Audit-Id" {
+			t.Errorf("%s %s arrived with %s: %q", q.Method, q.Target, name, values)
+		}
 		for _, never := range neverUpstream {
 			if plain != never && (!strings.HasSuffix(never, "-") || !strings.HasPrefix(plain, never)) {
 				continue

@@ -29,6 +29,8 @@ func (d *Daemon) Status() admin.Status {
 	for _, c := range p.config.Credentials {
 		s.Credentials = append(s.Credentials, p.credentials[c.Name].status())
 	}
+	d.mesh.fill(&s)
+	s.Events = d.events.Latest()
 	s.Clients = d.clientStatus()
 	s.ClientsTotal = len(s.Clients)
 	return s

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/kuberelay/kuberelay/admin"
 )
 
 // Stop ends the daemon. Until ctx ends, requests in flight may finish:
@@ -28,6 +30,8 @@ func (d *Daemon) shutdown(ctx context.Context) error {
 	d.stopped = true
 	d.reloading.Unlock()
 	p := d.parts.Load()
+	d.events.Add(admin.Event{Kind: admin.EventProcess, Text: "stopping"})
+	d.mesh.leave(ctx)
 	for _, l := range p.listeners {
 		l.now.Load().handler.Drain()
 	}
@@ -72,6 +76,7 @@ func (d *Daemon) shutdown(ctx context.Context) error {
 	}
 	d.cancel()
 	d.work.Wait()
+	d.mesh.stop()
 	for _, c := range p.credentials {
 		c.close()
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/kuberelay/kuberelay/admin"
 	"github.com/kuberelay/kuberelay/balancer"
+	"github.com/kuberelay/kuberelay/gossip"
 	"github.com/kuberelay/kuberelay/health"
 )
 
@@ -41,7 +42,7 @@ func (c *cluster) onTransition(t health.Transition) {
 	m := c.members[t.ID]
 	first := m != nil && !m.announced
 	if m != nil {
-		m.announced = true
+		m.announced, m.assumed = true, false
 	}
 	c.mu.Unlock()
 	if t.To == health.Ready {
@@ -51,6 +52,11 @@ func (c *cluster) onTransition(t health.Transition) {
 	if m == nil {
 		return
 	}
+	c.publish(t.ID)
+	c.daemon.events.Add(admin.Event{
+		Kind: admin.EventState, Cluster: c.config.Name, Upstream: t.ID,
+		Text: t.To.String() + ", was " + t.From.String() + ": " + t.Reason,
+	})
 	switch {
 	case t.To == health.Misconfigured && t.Cause == health.Credential:
 	case t.To == health.Misconfigured:
@@ -130,7 +136,70 @@ func (c *cluster) onProbe(id string, r health.Result, _ time.Duration) {
 	if r.Kind == health.Local {
 		return // this host's fault says nothing about the server
 	}
+	c.unassume(id)
 	c.pool.HalfOpenResult(id, r.Kind == health.Pass)
+}
+
+// assume gives a server that was never probed from here the class of the state
+// that most peers see.
+func (c *cluster) assume(id string, peers gossip.State) {
+	state, known := peerState[peers]
+	if !known {
+		return
+	}
+	for _, s := range c.group.Snapshot() {
+		if s.ID != id || !s.LastProbe.IsZero() {
+			continue
+		}
+		c.mu.Lock()
+		if m := c.members[id]; m != nil {
+			m.assumed = true
+			c.pool.SetClass(id, class(state, health.Unprobed))
+		}
+		c.mu.Unlock()
+	}
+}
+
+// unassume lets what was seen from here count, after the first probe.
+func (c *cluster) unassume(id string) {
+	if m := c.member(id); m == nil || !m.assumed {
+		return
+	}
+	for _, s := range c.group.Snapshot() {
+		if s.ID == id {
+			c.mu.Lock()
+			if m := c.members[id]; m != nil && m.assumed {
+				m.assumed = false
+				c.pool.SetClass(id, class(s.State, s.Cause))
+			}
+			c.mu.Unlock()
+		}
+	}
+}
+
+// peerState are the states by the words of peers. SUSPECT is no decision.
+var peerState = map[gossip.State]health.State{
+	gossip.StateReady: health.Ready, gossip.StateDegraded: health.Degraded,
+	gossip.StateDown: health.Down, gossip.StateMisconfigured: health.Misconfigured,
+}
+
+// publish tells the peers what is seen of a server from here.
+func (c *cluster) publish(id string) {
+	m := c.member(id)
+	if m == nil || c.daemon.mesh == nil {
+		return
+	}
+	breaker := ""
+	for _, b := range c.pool.Status() {
+		if b.ID == id {
+			breaker = b.Breaker.String()
+		}
+	}
+	for _, s := range c.group.Snapshot() {
+		if s.ID == id {
+			c.daemon.mesh.observe(m.key, s.State, s.Reason, breaker, s.Since)
+		}
+	}
 }
 
 func (c *cluster) onTrouble(trouble string) {
@@ -144,4 +213,6 @@ func (c *cluster) onTrouble(trouble string) {
 func (c *cluster) onBreaker(id string, from, to balancer.BreakerState) {
 	c.metrics.Upstream(c.config.Name, id).Breaker(to.String())
 	c.log.Info("circuit breaker is "+to.String(), zap.String("upstream", id), zap.String("was", from.String()))
+	c.daemon.events.Add(admin.Event{Kind: admin.EventBreaker, Cluster: c.config.Name, Upstream: id, Text: "the breaker is " + to.String() + ", was " + from.String()})
+	c.publish(id)
 }

@@ -88,14 +88,18 @@ func (d *delegate) NotifyJoin(n *memberlist.Node) {
 		m.peers[n.Name] = p
 	}
 	now := time.Now()
+	alone := false
 	if p.state != PeerAlive {
-		m.alive.Add(1)
+		alone = m.alive.Add(1) == 1
 	}
 	p.state, p.since, p.heard, p.udp, p.udpSince = PeerAlive, now, now, UDPUnknown, now
 	p.setAddress(n)
 	m.metrics.peerEvents.WithLabelValues(eventJoined).Inc()
 	m.log.Info("the peer is there", zap.String("peer", p.name), zap.Stringer("address", p.address))
 	m.notices.add(peerNotice(p.name))
+	if alone {
+		m.repeat()
+	}
 }
 
 // NotifyLeave implements [memberlist.EventDelegate]: it failed or left.

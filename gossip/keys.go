@@ -20,7 +20,15 @@ import (
 const keyBytes = 32
 
 // key is an encryption key. It prints as its ID.
-type key struct{ raw *[keyBytes]byte }
+type key struct {
+	// A pointer to a string, because fmt prints the unexported fields of an
+	// enclosing struct without asking their methods, and follows pointers to
+	// all else.
+	secret *string
+}
+
+// raw returns the key's bytes.
+func (k key) raw() []byte { return []byte(*k.secret) }
 
 // NewKey returns a new key in base64, as a line of a secret key file.
 func NewKey() string {
@@ -32,7 +40,7 @@ func NewKey() string {
 // id names the key without telling it: the first 8 hexadecimal digits of its
 // SHA-256.
 func (k key) id() string {
-	sum := sha256.Sum256(k.raw[:])
+	sum := sha256.Sum256(k.raw())
 	return hex.EncodeToString(sum[:4])
 }
 
@@ -59,7 +67,7 @@ func loadKeys(files []string) ([]key, error) {
 			return nil, fmt.Errorf("secretKeyFiles[%d]: %w", i, err)
 		}
 		for j := range keys {
-			if *keys[j].raw == *k.raw {
+			if *keys[j].secret == *k.secret {
 				return nil, fmt.Errorf("secretKeyFiles[%d]: %s holds the same key as %s", i, file, files[j])
 			}
 		}
@@ -113,13 +121,13 @@ func forbiddenMode(path string) fs.FileMode {
 // parseKey reads 32 bytes, or their base64 with white space around it. A
 // passphrase is not a key, and none is made of one.
 func parseKey(text []byte) (key, error) {
-	raw := text
+	raw := string(text)
 	if len(text) != keyBytes {
 		decoded, err := base64.StdEncoding.DecodeString(string(bytes.TrimSpace(text)))
 		if err != nil || len(decoded) != keyBytes {
 			return key{}, errors.New("holds no key: want 32 bytes, or their base64 as kuberelay gossip-key prints it")
 		}
-		raw = decoded
+		raw = string(decoded)
 	}
-	return key{(*[keyBytes]byte)(bytes.Clone(raw))}, nil
+	return key{&raw}, nil
 }

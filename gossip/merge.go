@@ -161,6 +161,21 @@ func (m *Mesh) restate(epoch uint64) {
 	}
 }
 
+// repeat sends what this node said while it had no peers: a first exchange of
+// maps that was under way meanwhile does not have it. Called with mu held.
+func (m *Mesh) repeat() {
+	if own := m.replica.nodes[m.name]; own != nil {
+		for key, held := range own.facts {
+			m.broadcast(message{records: []record{{m.name, m.epoch, []entry{held.entry}}}}, broadcastName(m.name, key))
+		}
+	}
+	for key, held := range m.replica.decisions {
+		if held.by == m.name {
+			m.broadcast(message{decisions: []decision{held.decision}}, decisionName(key))
+		}
+	}
+}
+
 // sentNews is news of this node's that was not heard back yet.
 type sentNews struct {
 	seq uint64

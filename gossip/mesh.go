@@ -154,7 +154,7 @@ func New(c Config, o Options) (*Mesh, error) {
 	if err != nil {
 		return nil, err
 	}
-	ring, err := memberlist.NewKeyring(rawKeys(keys), keys[0].raw[:])
+	ring, err := memberlist.NewKeyring(rawKeys(keys), keys[0].raw())
 	if err != nil {
 		return nil, fmt.Errorf("secretKeyFiles: %w", err)
 	}
@@ -338,7 +338,7 @@ func (m *Mesh) keyIDs() []string {
 func rawKeys(keys []key) [][]byte {
 	raw := make([][]byte, len(keys))
 	for i, k := range keys {
-		raw[i] = k.raw[:]
+		raw[i] = k.raw()
 	}
 	return raw
 }

@@ -113,11 +113,11 @@ func (m *Mesh) rotate(keys []key) error {
 	before := m.keys
 	m.mu.Unlock()
 	for _, k := range keys {
-		if err := m.keyring.AddKey(k.raw[:]); err != nil {
+		if err := m.keyring.AddKey(k.raw()); err != nil {
 			return err
 		}
 	}
-	if err := m.keyring.UseKey(keys[0].raw[:]); err != nil {
+	if err := m.keyring.UseKey(keys[0].raw()); err != nil {
 		return err
 	}
 	if err := m.removeKeys(keys); err != nil {
@@ -145,7 +145,7 @@ func (m *Mesh) rotate(keys []key) error {
 // a microsecond at most.
 func (m *Mesh) removeKeys(keep []key) error {
 	kept := func(raw []byte) bool {
-		return slices.ContainsFunc(keep, func(k key) bool { return slices.Equal(k.raw[:], raw) })
+		return slices.ContainsFunc(keep, func(k key) bool { return slices.Equal(k.raw(), raw) })
 	}
 	ring := slices.Clone(m.keyring.GetKeys())
 	first := slices.IndexFunc(ring, func(raw []byte) bool { return !kept(raw) })

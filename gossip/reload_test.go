@@ -129,11 +129,11 @@ func TestRemovingAKeyFromTheMiddleOfTheRing(t *testing.T) {
 			t.Fatal(err)
 		}
 		ring := n.keyring.GetKeys()
-		if len(ring) != len(want) || !slices.Equal(ring[0], want[0].raw[:]) {
+		if len(ring) != len(want) || !slices.Equal(ring[0], want[0].raw()) {
 			t.Errorf("%s: %d keys in the ring, want %d, or another is the first", name, len(ring), len(want))
 		}
 		for _, k := range want {
-			if !slices.ContainsFunc(ring, func(raw []byte) bool { return slices.Equal(raw, k.raw[:]) }) {
+			if !slices.ContainsFunc(ring, func(raw []byte) bool { return slices.Equal(raw, k.raw()) }) {
 				t.Errorf("%s: %v is not in the ring", name, k)
 			}
 		}

@@ -11,7 +11,25 @@ import (
 func (m *Mesh) Observations(upstream string) []Observation {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.observations(func(o Observation) bool { return o.Upstream == upstream })
+	return m.observationsOf(upstream)
+}
+
+// observationsOf is Observations, called with mu held.
+func (m *Mesh) observationsOf(upstream string) []Observation {
+	all := []Observation{}
+	raw, err := rawID(upstream)
+	if err != nil {
+		return all
+	}
+	for node, known := range m.replica.nodes {
+		if held, ok := known.facts[entryKey{kindObservation, raw}]; ok && m.counts(node) {
+			if o, ok := held.observation(node); ok {
+				all = append(all, o)
+			}
+		}
+	}
+	slices.SortFunc(all, func(a, b Observation) int { return cmp.Compare(a.Node, b.Node) })
+	return all
 }
 
 // observations returns those that count and that pick picks, by upstream and
@@ -42,7 +60,7 @@ func (m *Mesh) Majority(upstream string) (state State, observers int, ok bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	votes, total := map[State]int{}, 0
-	for _, o := range m.observations(func(o Observation) bool { return o.Upstream == upstream }) {
+	for _, o := range m.observationsOf(upstream) {
 		if o.Node != m.name && o.State.Decided() {
 			votes[o.State]++
 			total++

@@ -168,7 +168,7 @@ func TestWatchEndsWithASignal(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	out.await(t, "-     5 ")
+	out.await(t, "started")
 	if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
 		t.Fatal(err)
 	}

@@ -103,7 +103,7 @@ func badReload(t *testing.T, h *host) {
 	if err == nil {
 		t.Errorf("the reload has succeeded: %s", out)
 	}
-	if journal := h.journal(before); !strings.Contains(journal, `config.yaml:24: listeners[0].mode`) {
+	if journal := h.journal(before); !strings.Contains(journal, `config.yaml:23: listeners[0].mode: "sharde": want single, shared`) {
 		t.Errorf("the journal does not say what is wrong:\n%s", journal)
 	}
 	h.await("the status to tell", 10*time.Second, func() string {
@@ -142,30 +142,27 @@ func fullDisk(t *testing.T, h *host) {
 }
 
 func missingCredential(t *testing.T, h *host) {
-	// Named in the configuration, and passed by nobody.
-	before := h.now()
-	h.run("cp /etc/systemd/system/kuberelay.service.d/test.conf /root/unit && sed -i /LoadCredential/d /etc/systemd/system/kuberelay.service.d/test.conf && systemctl daemon-reload")
-	if out, err := h.try("systemctl restart kuberelay"); err == nil {
-		t.Errorf("it has started: %s", out)
+	refused := func(want string) {
+		t.Helper()
+		before := h.now()
+		if out, err := h.try("systemctl daemon-reload && systemctl restart kuberelay"); err == nil {
+			t.Errorf("it has started: %s", out)
+		}
+		want = "/etc/kuberelay/config.yaml:9: credentials[0].tokenFile: " + want
+		if journal := h.journal(before); !strings.Contains(journal, want) {
+			t.Errorf("the journal does not say %s:\n%s", want, journal)
+		}
+		if status, _ := h.try("systemctl --no-pager status kuberelay"); !strings.Contains(status, want) {
+			t.Errorf("systemctl status does not say %s:\n%s", want, status)
+		} else {
+			t.Log(status)
+		}
 	}
-	const want = "config.yaml:9: credentials[0].tokenFile: stat /run/credentials/kuberelay.service/prod.token: no such file or directory"
-	if journal := h.journal(before); !strings.Contains(journal, want) {
-		t.Errorf("the journal does not say what is missing:\n%s", journal)
-	}
-	if status, _ := h.try("systemctl --no-pager status kuberelay"); !strings.Contains(status, want) {
-		t.Errorf("systemctl status does not say what is missing:\n%s", status)
-	} else {
-		t.Log(status)
-	}
-	// Passed by the unit, and not there.
-	before = h.now()
-	h.run("cp /root/unit /etc/systemd/system/kuberelay.service.d/test.conf && systemctl daemon-reload && mv /etc/kuberelay/secrets/prod.token /root/")
-	if out, err := h.try("systemctl restart kuberelay"); err == nil {
-		t.Errorf("it has started: %s", out)
-	}
-	if journal := h.journal(before); !strings.Contains(journal, "Failed to set up credentials: No such file or directory") {
-		t.Errorf("the journal does not say what is missing:\n%s", journal)
-	}
+	const unit = "/etc/systemd/system/kuberelay.service.d/test.conf"
+	h.run("cp " + unit + " /root/unit && sed -i 's/Credential=prod.token/Credential=other/' " + unit)
+	refused("stat /run/credentials/kuberelay.service/prod.token: no such file or directory")
+	h.run("cp /root/unit " + unit + " && mv /etc/kuberelay/secrets/prod.token /root/")
+	refused("/run/credentials/kuberelay.service/prod.token is empty")
 	h.run("mv /root/prod.token /etc/kuberelay/secrets/")
 	h.awaitReady() // by itself: it is tried again and again
 }

@@ -102,7 +102,7 @@ func (l *load) await(what string, done func() bool) {
 			return
 		}
 		if time.Now().After(deadline) {
-			l.t.Errorf("waited a minute for %s; failed reads: %.3q", what, failed[:min(len(failed), 3)])
+			l.t.Errorf("waited a minute for %s; failed reads: %q", what, failed[:min(len(failed), 3)])
 			return
 		}
 	}
@@ -191,10 +191,10 @@ func (l *load) check(watches int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.failed) > 0 || l.refused > 0 {
-		l.t.Errorf("%d of %d reads failed, %d of them refused: %.3q", len(l.failed), len(l.took)+len(l.failed), l.refused, l.failed[:min(len(l.failed), 3)])
+		l.t.Errorf("%d of %d reads failed, %d of them refused: %q", len(l.failed), len(l.took)+len(l.failed), l.refused, l.failed[:min(len(l.failed), 3)])
 	}
 	if len(l.cut) > 0 || l.clean != watches {
-		l.t.Errorf("%d watches ended cleanly and %d otherwise (%.3q), want %d and 0", l.clean, len(l.cut), l.cut[:min(len(l.cut), 3)], watches)
+		l.t.Errorf("%d watches ended cleanly and %d otherwise (%q), want %d and 0", l.clean, len(l.cut), l.cut[:min(len(l.cut), 3)], watches)
 	}
 	if len(l.took) > 0 {
 		l.t.Logf("%d reads, %d refused, %d failed, the slowest took %v; %d watches ended cleanly, %d did not, all came back",

@@ -80,7 +80,7 @@ users: [{name: u, user: {token: %q}}], contexts: [{name: c, context: {cluster: c
 	}
 	h.write("/etc/kuberelay/secrets/prod.token", broker, 0o600, "root:")
 	h.write("/etc/systemd/system/kuberelay.service.d/test.conf",
-		"[Service]\nLoadCredential=prod.token:/etc/kuberelay/secrets/prod.token\nWatchdogSec=6s\n", 0o644, "root:")
+		"[Service]\nLoadCredential=prod.token:/etc/kuberelay/secrets/prod.token\nSetCredential=prod.token:\nWatchdogSec=6s\n", 0o644, "root:")
 	h.write("/etc/systemd/system/kuberelay-tls.socket.d/test.conf", "[Socket]\nListenStream=\nListenStream=8443\n", 0o644, "root:")
 	sum := sha256.Sum256([]byte(clientToken))
 	h.write("/etc/kuberelay/config.yaml", strings.NewReplacer(

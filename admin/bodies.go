@@ -14,8 +14,10 @@ type asked interface{ fields() []zap.Field }
 type told interface{ outcome() []zap.Field }
 
 type (
-	reloadRequest struct{}
-	reloadAnswer  struct {
+	reloadRequest struct {
+		Force bool `json:"force,omitempty"` // see Operations.Reload
+	}
+	reloadAnswer struct {
 		Changed []string `json:"changed"`
 	}
 	drainRequest struct {
@@ -47,7 +49,12 @@ type Revoked struct {
 	Until  time.Time `json:"until,omitzero"` // zero: until it is lifted
 }
 
-func (reloadRequest) fields() []zap.Field { return nil }
+func (r reloadRequest) fields() []zap.Field {
+	if r.Force {
+		return []zap.Field{zap.Bool("force", true)}
+	}
+	return nil
+}
 
 func (r drainRequest) fields() []zap.Field {
 	return []zap.Field{zap.String("cluster", r.Cluster), zap.String("upstream", r.Upstream)}

@@ -80,9 +80,9 @@ func (c *Client) Status(ctx context.Context) (Status, error) {
 // Reload has the configuration file read anew, waits until it is in force, and
 // returns what changed. What is wrong with the file is in the Problems of the
 // [*RefusedError].
-func (c *Client) Reload(ctx context.Context) (changed []string, err error) {
+func (c *Client) Reload(ctx context.Context, force bool) (changed []string, err error) {
 	var answer reloadAnswer
-	err = c.do(ctx, http.MethodPost, "/control/v1/reload", reloadRequest{}, &answer)
+	err = c.do(ctx, http.MethodPost, "/control/v1/reload", reloadRequest{Force: force}, &answer)
 	return answer.Changed, err
 }
 

@@ -35,7 +35,7 @@ func TestClientAndControlAgree(t *testing.T) {
 	if err != nil || status.Version != "v1.2.3" {
 		t.Errorf("Status: %+v, %v", status, err)
 	}
-	changed, err := client.Reload(ctx)
+	changed, err := client.Reload(ctx, false)
 	if err != nil || cmp.Diff([]string{"client bob added"}, changed) != "" {
 		t.Errorf("Reload: %q, %v", changed, err)
 	}
@@ -62,13 +62,13 @@ func TestClientAndControlAgree(t *testing.T) {
 
 func TestEveryProblemOfAReloadArrives(t *testing.T) {
 	c := newControlled(t, func(o *ControlOptions) {
-		o.Operations.Reload = func(context.Context) ([]string, error) {
+		o.Operations.Reload = func(context.Context, bool) ([]string, error) {
 			return nil, errors.Join(errors.New("k.yaml:3: a"), errors.Join(errors.New("k.yaml:4: b"), errors.New("k.yaml:5: c")))
 		}
 	})
 	client := NewClient(c.socket)
 	defer client.Close()
-	changed, err := client.Reload(t.Context())
+	changed, err := client.Reload(t.Context(), false)
 	refused, ok := errors.AsType[*RefusedError](err)
 	if !ok || refused.Code != 422 || changed != nil || cmp.Diff([]string{"k.yaml:3: a", "k.yaml:4: b", "k.yaml:5: c"}, refused.Problems) != "" {
 		t.Errorf("Reload: %q, %#v, want three problems", changed, err)

@@ -43,7 +43,10 @@ func newControlled(t *testing.T, change func(*ControlOptions)) *controlled {
 			Log:      zap.New(core),
 		},
 		Operations: Operations{
-			Reload: func(context.Context) ([]string, error) { c.done <- "reload"; return []string{"client bob added"}, nil },
+			Reload: func(context.Context, bool) ([]string, error) {
+				c.done <- "reload"
+				return []string{"client bob added"}, nil
+			},
 			Drain: func(cluster, upstream string, on bool) error {
 				c.done <- fmt.Sprintf("drain %s %s %v", cluster, upstream, on)
 				return nil
@@ -270,7 +273,11 @@ func TestServeSaysWhatBroke(t *testing.T) {
 func TestShutdownCutsAnOperationThatTakesTooLong(t *testing.T) {
 	entered := make(chan struct{})
 	o := ControlOptions{Options: newServer(t, nil).options, Operations: Operations{
-		Reload: func(ctx context.Context) ([]string, error) { close(entered); <-ctx.Done(); return nil, ctx.Err() },
+		Reload: func(ctx context.Context, _ bool) ([]string, error) {
+			close(entered)
+			<-ctx.Done()
+			return nil, ctx.Err()
+		},
 	}}
 	control, err := NewControl(o)
 	if err != nil {
@@ -284,7 +291,7 @@ func TestShutdownCutsAnOperationThatTakesTooLong(t *testing.T) {
 	go func() { served <- control.Serve(l) }()
 	client := NewClient(l.Addr().String())
 	defer client.Close()
-	go func() { _, err := client.Reload(context.Background()); asked <- err }()
+	go func() { _, err := client.Reload(context.Background(), false); asked <- err }()
 	<-entered
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

@@ -137,8 +137,8 @@ func messages(err error) []string {
 
 func invalid(format string, args ...any) error { return &InvalidError{fmt.Errorf(format, args...)} }
 
-func (c *Control) reload(ctx context.Context, _ reloadRequest) (any, error) {
-	changed, err := c.options.Operations.Reload(ctx)
+func (c *Control) reload(ctx context.Context, r reloadRequest) (any, error) {
+	changed, err := c.options.Operations.Reload(ctx, r.Force)
 	if err != nil {
 		return nil, &InvalidError{err}
 	}

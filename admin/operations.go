@@ -18,7 +18,10 @@ type Operations struct {
 	// error is answered 422, and each of those that [errors.Join] made it of
 	// is listed. The context ends after a minute, or with the operator's
 	// connection.
-	Reload func(ctx context.Context) (changed []string, err error)
+	//
+	// With force, gossip keys are put into force that a peer lacks, who is lost
+	// by that until it has them.
+	Reload func(ctx context.Context, force bool) (changed []string, err error)
 
 	// Drain takes an upstream out of use (on), or lets it be used again.
 	// Doing what is already so is no error.

@@ -15,7 +15,7 @@ const maxClients = 1000
 // replace it ended.
 type ConfigStatus struct {
 	File       string        `json:"file"`
-	Hash       string        `json:"hash,omitempty"`       // of the file in force, to compare hosts by
+	Hash       string        `json:"hash,omitempty"`       // of its clusters, credentials, policies and clients, to compare hosts by
 	LoadedAt   time.Time     `json:"loadedAt,omitzero"`    // of the file in force
 	LastReload *ReloadStatus `json:"lastReload,omitempty"` // absent before the first
 }

@@ -108,7 +108,7 @@ type Cluster struct {
 
 	// Connection is the kubeconfig's part: the first server, how its
 	// certificate is verified, the egress proxy, and the credential.
-	Connection Connection `yaml:"-"`
+	Connection Connection `yaml:"-" json:"-"`
 
 	// Servers are the URLs of further API servers of the same cluster,
 	// https://HOST[:PORT]. The kubeconfig's own server is always one more;

@@ -38,7 +38,7 @@ func (d *Daemon) newControl(path string, shown admin.Options) (*control, error) 
 	server, err := admin.NewControl(admin.ControlOptions{
 		Options: shown,
 		Operations: admin.Operations{
-			Reload: d.Reload, Drain: d.Drain, Revoke: d.Revoke, Unrevoke: d.Unrevoke, LogLevel: d.setLogLevel,
+			Reload: d.reload, Drain: d.Drain, Revoke: d.Revoke, Unrevoke: d.Unrevoke, LogLevel: d.setLogLevel,
 		},
 		PeerUID: func(c net.Conn) (uint32, bool) {
 			p := peer.Of(c)

@@ -24,6 +24,8 @@ type mesh struct {
 	log    *zap.Logger
 	gossip *gossip.Mesh
 	known  atomic.Pointer[known]
+
+	states map[string]gossip.PeerState // of the peers; onPeer's alone
 }
 
 // known are the upstreams and clients of the configuration in force, by the
@@ -46,7 +48,7 @@ func (d *Daemon) newMesh(c gossip.Config) (*mesh, error) {
 	if !c.Enabled() {
 		return nil, nil
 	}
-	m := &mesh{daemon: d, log: d.log.Named("gossip")}
+	m := &mesh{daemon: d, log: d.log.Named("gossip"), states: make(map[string]gossip.PeerState)}
 	m.known.Store(&known{})
 	var err error
 	m.gossip, err = gossip.New(c, gossip.Options{
@@ -235,6 +237,10 @@ func (m *mesh) onObservation(o gossip.Observation) {
 
 // onPeer is told that a peer came, went or changed.
 func (m *mesh) onPeer(p gossip.Peer) {
+	if m.states[p.Name] == p.State {
+		return
+	}
+	m.states[p.Name] = p.State
 	m.daemon.events.Add(admin.Event{Kind: admin.EventPeer, Text: fmt.Sprintf("peer %s (%s) is %s", p.Name, p.Address, p.State)})
 }
 
@@ -272,7 +278,7 @@ func (m *mesh) describe() {
 	d := m.daemon
 	inFlight := d.inFlight()
 	p := gossip.Particulars{
-		Version: d.options.Version, ConfigHash: d.reloads.Load().hash, Started: d.started,
+		Version: d.options.Version, ConfigHash: d.parts.Load().hash, Started: d.started,
 		Load: gossip.Load{
 			InFlight: uint64(inFlight.Requests),
 			Streams:  uint64(inFlight.Watches + inFlight.Logs + inFlight.Upgrades),

@@ -30,7 +30,7 @@ func (m *mesh) fill(s *admin.Status) {
 	}
 	s.Peers = append(s.Peers, admin.PeerStatus{
 		Name: snapshot.Node, Address: snapshot.Address, Self: true, State: admin.PeerAlive,
-		Version: m.daemon.options.Version, ConfigHash: m.daemon.reloads.Load().hash, KeyIDs: snapshot.KeyIDs,
+		Version: m.daemon.options.Version, ConfigHash: m.daemon.parts.Load().hash, KeyIDs: snapshot.KeyIDs,
 		UDP: admin.UDPOk, Observations: observations[snapshot.Node],
 	})
 	for _, p := range snapshot.Peers {

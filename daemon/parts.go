@@ -19,6 +19,7 @@ import (
 // makes others, which take over whatever has not changed.
 type parts struct {
 	config      *config.Configuration
+	hash        string // of what hosts have in common
 	clusters    []*cluster
 	credentials map[string]*credential
 	listeners   []*listener
@@ -42,7 +43,7 @@ type fresh struct {
 // build makes the parts of cfg, out of the old ones as far as they are the
 // same. Nothing is started, and with an error nothing has changed.
 func (d *Daemon) build(cfg *config.Configuration, old *parts) (*parts, error) {
-	p := &parts{config: cfg, credentials: make(map[string]*credential)}
+	p := &parts{config: cfg, hash: cfg.Hash(), credentials: make(map[string]*credential)}
 	if err := d.fill(p, old); err != nil {
 		p.fresh.close()
 		return nil, err

@@ -46,11 +46,7 @@ func (d *Daemon) Reload(ctx context.Context) (changed []string, err error) {
 	return d.reload(ctx, false)
 }
 
-// ForceReload is Reload, whoever of the peers is lost by it.
-func (d *Daemon) ForceReload(ctx context.Context) (changed []string, err error) {
-	return d.reload(ctx, true)
-}
-
+// reload is Reload. With force, peers may be lost by it.
 func (d *Daemon) reload(ctx context.Context, force bool) (changed []string, err error) {
 	if d.options.Load == nil {
 		return nil, errNoFile

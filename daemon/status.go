@@ -41,7 +41,7 @@ func (d *Daemon) configStatus() *admin.ConfigStatus {
 		return nil
 	}
 	r := d.reloads.Load()
-	s := &admin.ConfigStatus{File: d.options.ConfigFile, Hash: r.hash, LoadedAt: r.loaded}
+	s := &admin.ConfigStatus{File: d.options.ConfigFile, Hash: d.parts.Load().hash, LoadedAt: r.loaded}
 	if r.at.IsZero() {
 		return s
 	}

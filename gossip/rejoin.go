@@ -16,9 +16,17 @@ import (
 // dead for long, and then forgets them (memberlist#222).
 func (m *Mesh) rejoin(ctx context.Context) {
 	var told string
+	settled := false
 	for {
 		told = m.joinMissing(ctx, told)
 		interval := m.profile.RejoinInterval
+		if alive := m.alivePeers(); len(alive) > 0 && !settled {
+			// Many nodes that start at once have much to tell each other; a
+			// second exchange of maps soon after the first is quicker than news.
+			settled = true
+			m.wait(ctx, interval/10)
+			_, _ = m.members.Load().Join([]string{alive[rand.N(len(alive))].address.String()})
+		}
 		timer := time.NewTimer(interval*9/10 + rand.N(interval/5))
 		select {
 		case <-ctx.Done():

@@ -30,7 +30,7 @@ func newOperated(t *testing.T, status admin.Status, err error) *operated {
 			Registry: admin.NewMetrics(admin.Build{}).Registry(),
 		},
 		Operations: admin.Operations{
-			Reload: func(context.Context) ([]string, error) {
+			Reload: func(context.Context, bool) ([]string, error) {
 				o.done <- "reload"
 				return []string{"client bob added", "listener team changed"}, err
 			},

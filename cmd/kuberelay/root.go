@@ -75,7 +75,7 @@ API servers of the cluster: when one of them fails, requests go to the others.`,
 	cmd.AddCommand(
 		newProxy(s), newServe(s), newCheck(s), newSchema(s),
 		newStatus(s), newReload(s), newDrain(s), newUndrain(s), newRevoke(s),
-		newKubeconfig(s), newCredential(s), newToken(s),
+		newKubeconfig(s), newCredential(s), newToken(s), newGossipKey(s),
 		newVersion(s), newCompletion(s),
 	)
 	return cmd

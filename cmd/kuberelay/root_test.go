@@ -76,7 +76,7 @@ func TestVersion(t *testing.T) {
 func TestHelp(t *testing.T) {
 	for _, args := range [][]string{
 		{}, {"proxy"}, {"version"}, {"completion"},
-		{"status"}, {"reload"}, {"drain"}, {"undrain"}, {"revoke"}, {"kubeconfig"}, {"credential"}, {"token"},
+		{"status"}, {"reload"}, {"drain"}, {"undrain"}, {"revoke"}, {"kubeconfig"}, {"credential"}, {"token"}, {"gossip-key"},
 	} {
 		r := execute(t, command(t, "kuberelay", append(args, "--help")...))
 		if r.code != 0 || r.stderr != "" {

@@ -109,7 +109,3 @@ var selector = regexp.MustCompile(`\b(?:kuberelay_\w+|process_\w+|up|\w+:kuberel
 
 // selectors returns what an expression selects.
 func (e expression) selectors() []string { return selector.FindAllString(e.text, -1) }
-
-// ofPeers tells that it is about gossip, of which an instance without peers has
-// no metrics.
-func ofPeers(text string) bool { return strings.Contains(text, "kuberelay_gossip_") }

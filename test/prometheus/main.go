@@ -2,8 +2,8 @@
 // and of the Grafana dashboard against a real Prometheus that scrapes a real
 // kuberelay: make rules.
 //
-// It starts three small API servers, kuberelay serve in front of them and a
-// Prometheus with the rules of deploy/prometheus, makes traffic of every kind
+// It starts three small API servers, two peers of kuberelay serve in front of
+// them and a Prometheus with the rules of deploy/prometheus, makes traffic of every kind
 // (successes, refusals, a dead server, a reload, streams that are cut), and
 // then asks. Each expression has to be valid, each panel to show something,
 // and each series that a rule names to exist: a misspelt label value is no
@@ -57,23 +57,27 @@ func run(args []string) (err error) {
 	}
 	servers := startAPIServers(3)
 	defer servers.stop()
-	relay, err := startRelay(ctx, *kuberelay, dir, servers)
+	relays, err := startRelays(ctx, *kuberelay, dir, servers)
+	defer func() {
+		for _, r := range relays {
+			r.stop()
+		}
+	}()
 	if err != nil {
 		return err
 	}
-	defer relay.stop()
-	prom, err := startPrometheus(ctx, dir, "deploy/prometheus/kuberelay.rules.yml", relay.admin)
+	prom, err := startPrometheus(ctx, dir, "deploy/prometheus/kuberelay.rules.yml", relays[0].admin, relays[1].admin)
 	if err != nil {
 		return err
 	}
 	defer prom.stop()
-	if err := prom.await(ctx, "up == 1"); err != nil {
+	if err := prom.await(ctx, "count(kuberelay_gossip_peers == 1) == 2"); err != nil {
 		return err
 	}
-	if err := makeTraffic(ctx, relay, servers); err != nil {
+	if err := makeTraffic(ctx, relays[0], servers); err != nil {
 		return err
 	}
-	if err := checkMetrics(ctx, relay.admin); err != nil {
+	if err := checkMetrics(ctx, relays[0].admin); err != nil {
 		return err
 	}
 	return prom.check(ctx, expressions)

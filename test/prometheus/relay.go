@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
@@ -23,24 +24,50 @@ const (
 // relay is a running kuberelay serve.
 type relay struct {
 	*process
-	binary, config string
-	address, admin string // host:port
-	removable      string // the configuration, as far as the client that a reload removes
-	rest           string
+	name                   string
+	binary, config         string
+	address, admin, gossip string // host:port
+	removable              string // the configuration, as far as the client that a reload removes
+	rest                   string
 }
 
-func startRelay(ctx context.Context, binary, dir string, servers *apiServers) (*relay, error) {
+// startRelays starts two that are peers. What was started is returned also
+// along with an error.
+func startRelays(ctx context.Context, binary, dir string, servers *apiServers) (relays []*relay, err error) {
+	key := make([]byte, 32)
+	if _, err := rand.Read(key); err != nil {
+		return nil, err
+	}
+	peer := ""
+	for _, name := range []string{"first", "second"} {
+		own := filepath.Join(dir, name)
+		if err := os.Mkdir(own, 0o700); err != nil {
+			return relays, err
+		}
+		if err := os.WriteFile(filepath.Join(own, "gossip.key"), key, 0o600); err != nil {
+			return relays, err
+		}
+		r, err := startRelay(ctx, name, binary, own, peer, servers)
+		if err != nil {
+			return relays, fmt.Errorf("%s instance: %w", name, err)
+		}
+		relays, peer = append(relays, r), r.gossip
+	}
+	return relays, nil
+}
+
+func startRelay(ctx context.Context, name, binary, dir, peer string, servers *apiServers) (*relay, error) {
 	binary, err := filepath.Abs(binary)
 	if err != nil {
 		return nil, err
 	}
-	r := &relay{binary: binary, config: filepath.Join(dir, "config.yaml")}
-	for _, address := range []*string{&r.address, &r.admin} {
+	r := &relay{name: name, binary: binary, config: filepath.Join(dir, "config.yaml")}
+	for _, address := range []*string{&r.address, &r.admin, &r.gossip} {
 		if *address, err = freeAddress(); err != nil {
 			return nil, err
 		}
 	}
-	if err := r.writeFiles(dir, servers); err != nil {
+	if err := r.writeFiles(dir, peer, servers); err != nil {
 		return nil, err
 	}
 	if r.process, err = start(ctx, dir, binary, "serve", "--config="+r.config); err != nil {
@@ -61,7 +88,7 @@ func startRelay(ctx context.Context, binary, dir string, servers *apiServers) (*
 }
 
 // writeFiles writes the configuration and what it refers to.
-func (r *relay) writeFiles(dir string, servers *apiServers) error {
+func (r *relay) writeFiles(dir, peer string, servers *apiServers) error {
 	in := func(name string) string { return filepath.Join(dir, name) }
 	claims := base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, `{"exp":%d}`, time.Now().Add(24*time.Hour).Unix()))
 	plugin := fmt.Sprintf(`#!/bin/sh
@@ -94,11 +121,20 @@ listeners:
 - {name: team, address: %q, mode: shared, cluster: prod, identify: [bearer]}
 admin: {address: %q, controlSocket: %q}
 audit: {file: %q}
+gossip: {bindAddress: %q, nodeName: %s, peers: [%s], secretKeyFiles: [%q]}
 gracePeriod: 1s
 clients:
-`, in("kubeconfig"), servers.others(), in("token"), in("plugin"), r.address, r.admin, in("admin.sock"), in("audit.jsonl"))
+`, in("kubeconfig"), servers.others(), in("token"), in("plugin"), r.address, r.admin, in("admin.sock"), in("audit.jsonl"), r.gossip, r.name, quoted(peer), in("gossip.key"))
 	r.rest = client("worker", workerToken, "file") + client("broken", brokenToken, "broken") + client("plugin", pluginToken, "plugin")
 	return os.WriteFile(r.config, []byte(r.removable+client("removed", removedToken, "file")+r.rest), 0o600)
+}
+
+// quoted is a list of one string, or of none.
+func quoted(s string) string {
+	if s == "" {
+		return ""
+	}
+	return fmt.Sprintf("%q", s)
 }
 
 func client(name, token, credential string) string {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os/exec"
 	"strings"
@@ -102,6 +103,9 @@ func makeTraffic(ctx context.Context, r *relay, servers *apiServers) error {
 
 	servers.killBusiest()
 	for began := time.Now(); time.Since(began) < 6*time.Second; {
+		if err := strangePacket(ctx, r.gossip); err != nil {
+			return err
+		}
 		for _, path := range []string{pods, pods + "/a"} {
 			if _, err := get(ctx, base+path, workerToken); err != nil {
 				return err
@@ -150,6 +154,17 @@ func overLimit(ctx context.Context, base string) error {
 		}
 	}
 	return errors.New("a thousand requests met no limit")
+}
+
+// strangePacket is gossip of nobody's.
+func strangePacket(ctx context.Context, address string) error {
+	c, err := (&net.Dialer{}).DialContext(ctx, "udp", address)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	_, err = c.Write([]byte("not of this mesh"))
+	return err
 }
 
 // checkMetrics has promtool read /metrics.

@@ -32,6 +32,7 @@ clients:
 - name: load
   match: [{tokenSHA256: "HASH"}]
   grants: [{cluster: prod, credential: broker, impersonate: {user: alice, groups: [dev]}, policy: everything}]
+  limits: {requestsPerSecond: 1000, burst: 1000, maxInFlight: 500, maxWatches: 200}
 - name: alice
   match: [{unixUser: alice}]
   grants: [{cluster: prod, credential: broker, impersonate: {user: alice, groups: [dev]}, policy: everything}]
@@ -80,7 +81,7 @@ users: [{name: u, user: {token: %q}}], contexts: [{name: c, context: {cluster: c
 	}
 	h.write("/etc/kuberelay/secrets/prod.token", broker, 0o600, "root:")
 	h.write("/etc/systemd/system/kuberelay.service.d/test.conf",
-		"[Service]\nLoadCredential=prod.token:/etc/kuberelay/secrets/prod.token\nSetCredential=prod.token:\nWatchdogSec=6s\n", 0o644, "root:")
+		"[Service]\nLoadCredential=prod.token:/etc/kuberelay/secrets/prod.token\nWatchdogSec=6s\n", 0o644, "root:")
 	h.write("/etc/systemd/system/kuberelay-tls.socket.d/test.conf", "[Socket]\nListenStream=\nListenStream=8443\n", 0o644, "root:")
 	sum := sha256.Sum256([]byte(clientToken))
 	h.write("/etc/kuberelay/config.yaml", strings.NewReplacer(

@@ -16,7 +16,7 @@ LDFLAGS := -s -w -X main.release=$(VERSION)
 
 .PHONY: help
 help: ## Show this list.
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 ##
 .PHONY: build
@@ -68,6 +68,23 @@ bench: ## Compare CPU and latency with kubectl proxy, in one run.
 rules: ## Check the Prometheus rules and the dashboard on a real Prometheus.
 	@hack/prometheus.sh
 
+.PHONY: package
+package: ## Make the .deb and the .rpm in dist/ (ARCH=arm64: for another machine).
+	@hack/package.sh "$(VERSION)"
+
+.PHONY: package-lint
+package-lint: package ## Check the packages with lintian, rpm, mandoc and shells.
+	@hack/package-lint.sh
+
+.PHONY: units
+units: ## Check the systemd units: systemd-analyze verify and security.
+	@hack/units.sh
+
+.PHONY: systemd-test
+systemd-test: ## Install, restart, upgrade and break it on hosts with systemd (root).
+	@echo "needs root, debootstrap and systemd-nspawn; three to six minutes, the first time more"
+	@cd test/systemd && go test -count=1 -timeout=30m -v $(ARGS) .
+
 .PHONY: lint
 lint: ## Check formatting, go vet and golangci-lint.
 	@hack/lint.sh
@@ -86,4 +103,4 @@ demo: build ## Show it all on the lab (ARGS=--script: by itself).
 
 .PHONY: clean
 clean: ## Remove what was built here.
-	@rm -rf bin
+	@rm -rf bin dist

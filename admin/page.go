@@ -1,10 +1,12 @@
 package admin
 
 import (
+	"bytes"
 	"embed"
 	"net/http"
 	"path"
 	"strings"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
@@ -39,18 +41,18 @@ func (s *pages) index(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Security-Policy", pagePolicy)
 	w.Header().Set("Cross-Origin-Opener-Policy", "same-origin")
 	w.Header().Set("Referrer-Policy", "no-referrer")
-	pageFile(w, "index.html")
+	pageFile(w, r, "index.html")
 }
 
 // asset serves what the status page loads.
-func asset(w http.ResponseWriter, r *http.Request) { pageFile(w, r.PathValue("file")) }
+func asset(w http.ResponseWriter, r *http.Request) { pageFile(w, r, r.PathValue("file")) }
 
-func pageFile(w http.ResponseWriter, name string) {
+func pageFile(w http.ResponseWriter, r *http.Request, name string) {
 	body, err := pageFiles.ReadFile("page/" + name)
 	if err != nil {
 		refuse(w, http.StatusNotFound, metav1.StatusReasonNotFound, "Path", "the status page has no such file")
 		return
 	}
 	w.Header().Set("Content-Type", pageTypes[path.Ext(name)])
-	_, _ = w.Write(body) // the client may be gone
+	http.ServeContent(w, r, name, time.Time{}, bytes.NewReader(body))
 }

@@ -16,6 +16,7 @@ const maxClients = 1000
 type ConfigStatus struct {
 	File       string        `json:"file"`
 	Hash       string        `json:"hash,omitempty"`       // of its clusters, credentials, policies and clients, to compare hosts by
+	FileHash   string        `json:"fileHash,omitempty"`   // SHA-256 of the file in force, in hex
 	LoadedAt   time.Time     `json:"loadedAt,omitzero"`    // of the file in force
 	LastReload *ReloadStatus `json:"lastReload,omitempty"` // absent before the first
 }

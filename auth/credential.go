@@ -26,7 +26,22 @@ type CredentialOptions struct {
 	// code; the error is for a cluster that does not answer and a credential
 	// that cannot be had. It is how a service account's token is asked for,
 	// and required for that alone. It must return when ctx ends.
-	Post func(ctx context.Context, cluster, credential, path string, body []byte) (answer []byte, status int, err error)
+	Post func(ctx context.Context, cluster, credential, path string, body []byte) (Answer, error)
+}
+
+// Answer is a cluster's to a request of [CredentialOptions.Post].
+type Answer struct {
+	Body   []byte
+	Status int
+	// Generation is the [Endpoint.Generation] of the server that answered.
+	Generation uint64
+}
+
+// Bound says for which cluster a lease was got: its token is not to be shown to
+// another that has taken the cluster's place. The zero value is bound to none.
+type Bound struct {
+	Cluster    string
+	Generation uint64
 }
 
 // Credential is a credential of the configuration, live: its files are read
@@ -96,6 +111,24 @@ func (c *Credential) Refused(ctx context.Context, l *Lease) (*Lease, error) {
 // It returns nil. Without it a credential is still fetched and renewed, but
 // files are re-read only when an upstream refused what they gave.
 func (c *Credential) Run(ctx context.Context) error { return c.keeper.Run(ctx) }
+
+// Drop forgets what was fetched, also what is just being fetched: the next
+// [Credential.Lease] fetches anew. It is for a service account's token whose
+// cluster has become another one, and does nothing to credentials that are read
+// from files.
+func (c *Credential) Drop() {
+	k := c.keeper
+	k.publish(func() {
+		s := k.loaded.source
+		if s.fetch == nil {
+			return
+		}
+		next := *k.loaded
+		// A source of its own: what is under way ends in the one before.
+		next.source = &source{kind: s.kind, identity: s.identity, fetch: s.fetch, timeout: s.timeout}
+		k.loaded = &next
+	})
+}
 
 // Close stops a fetch that is under way and waits for its end. A lease that is
 // still valid is handed out after it, a new one is not fetched.

@@ -50,7 +50,7 @@ func (f *credentialFixture) try(c CredentialConfig) error {
 	f.logs = logs
 	hooks := f.options()
 	opened, err := OpenCredential(CredentialOptions{
-		Config: c, Log: zap.New(core), OnRefresh: hooks.OnRefresh, OnExpiry: hooks.OnExpiry, Post: f.post,
+		Config: c, Log: zap.New(core), OnRefresh: hooks.OnRefresh, OnExpiry: hooks.OnExpiry, Post: answered(f.post),
 	})
 	f.logs = logs
 	f.Credential = opened
@@ -466,5 +466,16 @@ func TestRefusedCredentialOfTheConfigurationIsReadAgain(t *testing.T) {
 	Rebuild(dst, nil, second, RebuildOptions{})
 	if got := dst.Get("Authorization"); got != "Bearer two" {
 		t.Errorf("Authorization = %q", got)
+	}
+}
+
+// answered turns what a test answers into an [Answer].
+func answered(post func(ctx context.Context, cluster, credential, path string, body []byte) ([]byte, int, error)) func(context.Context, string, string, string, []byte) (Answer, error) {
+	if post == nil {
+		return nil
+	}
+	return func(ctx context.Context, cluster, credential, path string, body []byte) (Answer, error) {
+		answer, status, err := post(ctx, cluster, credential, path, body)
+		return Answer{Body: answer, Status: status, Generation: 7}, err
 	}
 }

@@ -155,6 +155,7 @@ func (k *keeper) nextLease(endpoint uint64) (*Lease, time.Time) {
 		validity:           k.bounded(c.validity, expiry),
 		certificate:        certificate,
 		tlsIdentity:        identifyTLS(certificate),
+		bound:              c.bound,
 	}
 	return l, expiry
 }

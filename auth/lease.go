@@ -33,6 +33,7 @@ type Lease struct {
 	validity           validity
 	certificate        *tls.Certificate // nil: none
 	tlsIdentity        TLSIdentity
+	bound              Bound
 }
 
 // TLSIdentity tells the client certificates of connections apart: the digest
@@ -141,6 +142,9 @@ func (l *Lease) Confidential() bool {
 	h := l.carried()
 	return l.certificate != nil || len(h.authorization) > 0 && !h.plainHTTP
 }
+
+// Bound says for which cluster the lease was got, if for one alone.
+func (l *Lease) Bound() Bound { return l.bound }
 
 // Expiry is when the credential says it expires; zero: it does not say.
 func (l *Lease) Expiry() time.Time { return l.validity.expiry }

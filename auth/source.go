@@ -38,6 +38,7 @@ type credential struct {
 	plainHTTP     bool   // may go to an http:// server
 	certificate   *tls.Certificate
 	validity      validity
+	bound         Bound
 }
 
 // anonymousSource is the kind of an anonymous user's source.

@@ -42,7 +42,7 @@ type tokenRequestStatus struct {
 // serviceAccount asks for the tokens of a service account.
 type serviceAccount struct {
 	config ServiceAccountToken
-	post   func(ctx context.Context, cluster, credential, path string, body []byte) ([]byte, int, error)
+	post   func(ctx context.Context, cluster, credential, path string, body []byte) (Answer, error)
 }
 
 // tokenRequestSource is a service account's tokens.
@@ -72,14 +72,19 @@ func (a *serviceAccount) fetch(ctx context.Context) (*credential, error) {
 		return nil, err
 	}
 	path := "/api/v1/namespaces/" + url.PathEscape(a.config.Namespace) + "/serviceaccounts/" + url.PathEscape(a.config.ServiceAccount) + "/token"
-	answer, status, err := a.post(ctx, a.config.Cluster, a.config.Credential, path, body)
+	answer, err := a.post(ctx, a.config.Cluster, a.config.Credential, path, body)
 	if err != nil {
 		return nil, fmt.Errorf("asking with credential %q: %w", a.config.Credential, err)
 	}
-	if err := a.verdict(status); err != nil {
+	if err := a.verdict(answer.Status); err != nil {
 		return nil, err
 	}
-	return tokenRequestCredential(answer, time.Now())
+	c, err := tokenRequestCredential(answer.Body, time.Now())
+	if err != nil {
+		return nil, err
+	}
+	c.bound = Bound{a.config.Cluster, answer.Generation}
+	return c, nil
 }
 
 // verdict says what a status code that is no success means for the operator.

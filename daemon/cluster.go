@@ -78,7 +78,7 @@ func (d *Daemon) newCluster(cfg config.Cluster) (*cluster, error) {
 		Load:      cfg.Connection.Load,
 		Files:     cfg.Connection.Files,
 		Log:       c.log,
-		Name:      cfg.Name,
+		Name:      d.ownCredential(cfg.Name),
 		UserAgent: auth.UserAgent(d.options.Version),
 		OnRefresh: d.metrics.CredentialRefresh,
 		OnExpiry:  d.metrics.CredentialExpiry,
@@ -122,6 +122,7 @@ func (d *Daemon) newCluster(cfg config.Cluster) (*cluster, error) {
 		if err := c.update(); err != nil {
 			c.log.Warn("the changed connection parameters cannot be used, the old ones stay", zap.Error(err))
 		}
+		c.daemon.dropTokensOf(cfg.Name) // they are bound to the servers of before
 	})
 	if err := c.refresh(); err != nil {
 		return nil, err

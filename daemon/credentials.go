@@ -60,6 +60,30 @@ func (c *credential) status() admin.CredentialStatus {
 	return s
 }
 
+// ownCredential names the credential of a cluster's kubeconfig, in logs and
+// metrics: no configured one can have that name. Of kuberelay proxy there is no
+// other.
+func (d *Daemon) ownCredential(cluster string) string {
+	if d.options.ConfigFile == "" {
+		return cluster
+	}
+	return "kubeconfig/" + cluster
+}
+
+// dropTokensOf forgets service accounts' tokens of a cluster whose connection
+// parameters have changed: they may lead to another cluster now.
+func (d *Daemon) dropTokensOf(cluster string) {
+	p := d.parts.Load()
+	if p == nil {
+		return // nothing was fetched yet
+	}
+	for _, c := range p.credentials {
+		if c.config.ServiceAccountToken != nil && c.config.ServiceAccountToken.Cluster == cluster {
+			c.live.Drop()
+		}
+	}
+}
+
 // start begins to read its files again when they change.
 func (c *credential) start(ctx context.Context) {
 	ctx, c.cancel = context.WithCancel(ctx)
@@ -81,14 +105,14 @@ func (c *credential) close() {
 
 // post sends a POST to a path of a cluster with a credential of the
 // configuration in force: how one credential asks for another.
-func (d *Daemon) post(ctx context.Context, cluster, credential, path string, body []byte) (answer []byte, status int, err error) {
+func (d *Daemon) post(ctx context.Context, cluster, credential, path string, body []byte) (auth.Answer, error) {
 	p := d.parts.Load()
 	on, with := p.cluster(cluster), p.credential(credential)
 	switch {
 	case on == nil:
-		return nil, 0, fmt.Errorf("there is no cluster %q", cluster)
+		return auth.Answer{}, fmt.Errorf("there is no cluster %q", cluster)
 	case with == nil:
-		return nil, 0, fmt.Errorf("there is no credential %q", credential)
+		return auth.Answer{}, fmt.Errorf("there is no credential %q", credential)
 	}
 	return on.path.Post(ctx, with.live, path, body)
 }

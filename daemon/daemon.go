@@ -64,6 +64,7 @@ type Daemon struct {
 
 	publishing sync.Mutex // held while another generation of access is made known; after reloading
 
+	stopping   atomic.Bool // told to stop: clients are to go elsewhere
 	background context.Context
 	cancel     context.CancelFunc // ends the background work
 	work       sync.WaitGroup     // what it consists of
@@ -194,8 +195,12 @@ func (d *Daemon) AdminAddr() net.Addr {
 	return d.admin.Addr()
 }
 
-// Ready is nil when every cluster has an upstream that may be used.
+// Ready is nil when every cluster has an upstream that may be used, until the
+// daemon is told to stop.
 func (d *Daemon) Ready() error {
+	if d.stopping.Load() {
+		return errStopping
+	}
 	var errs []error
 	for _, c := range d.parts.Load().clusters {
 		if c.pool.Eligible() == 0 {

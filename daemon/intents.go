@@ -69,6 +69,9 @@ func openIntents(path string, log *zap.Logger) (*intents, error) {
 	case info.Size() > maxStateFile || !info.Mode().IsRegular():
 		return nil, fmt.Errorf("stateFile %s: it is not one of kuberelay's: remove it, or name another", path)
 	}
+	if info.Mode().Perm()&0o022 != 0 {
+		return nil, fmt.Errorf("stateFile %s has mode %04o: who can write it can lift a revocation; chmod 600 it", path, info.Mode().Perm())
+	}
 	raw, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("stateFile: %w", err)

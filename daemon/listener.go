@@ -24,7 +24,7 @@ import (
 type listener struct {
 	daemon  *Daemon
 	address string
-	now     atomic.Pointer[serving]
+	now     atomic.Pointer[serving] // set before it is opened
 	server  *http.Server
 	sockets []net.Listener // set by open
 }
@@ -43,13 +43,12 @@ const (
 	idleTimeout       = 5 * time.Minute
 )
 
-func (d *Daemon) newListener(s *serving) (*listener, error) {
+func (d *Daemon) newListener(address string) (*listener, error) {
 	errorLog, err := serverLog(d.log)
 	if err != nil {
 		return nil, err
 	}
-	l := &listener{daemon: d, address: s.config.Address}
-	l.now.Store(s)
+	l := &listener{daemon: d, address: address}
 	l.server = &http.Server{
 		Handler:           l,
 		ReadHeaderTimeout: readHeaderTimeout,
@@ -164,18 +163,24 @@ func (l *listener) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Length", "0") // net/http's answer, and so kubectl proxy's
 		return
 	}
-	if r.TLS != nil && s.tls != nil && len(r.TLS.PeerCertificates) > 0 {
-		known, ok := r.Context().Value(connectionKey{}).(*connection)
-		if !ok || known.authority != s.tls.authority() {
-			// Its certificate was verified with an authority that is not the
-			// listener's any more: it counts for nothing, and the client has
-			// to connect anew.
-			r = r.WithContext(r.Context())
-			r.TLS = nil
-			w.Header().Set("Connection", "close")
-		}
+	if l.stale(r) {
+		// The certificate counts for nothing, and the client has to connect anew.
+		r = r.WithContext(r.Context())
+		r.TLS = nil
+		w.Header().Set("Connection", "close")
 	}
 	s.handler.ServeHTTP(w, r)
+}
+
+// stale says whether a request's client certificate was verified with an
+// authority that is not the listener's any more.
+func (l *listener) stale(r *http.Request) bool {
+	if r.TLS == nil || len(r.TLS.PeerCertificates) == 0 {
+		return false
+	}
+	known, ok := r.Context().Value(connectionKey{}).(*connection)
+	now := l.now.Load()
+	return !ok || now.tls == nil || known.authority != now.tls.authority()
 }
 
 // marked is a connection below TLS that remembers with which authority it
@@ -202,7 +207,8 @@ func (l *listener) prepare(c net.Conn) net.Conn {
 func (l *listener) update(s *serving) error {
 	old := l.now.Swap(s)
 	if old.config.Mode == config.Single && s.config.Mode == config.Shared {
-		l.daemon.registry.EndAnonymous(l.address, errRemoved)
+		old.handler.Retire(errRemoved)
+		l.daemon.registry.EndAnonymous(l, errRemoved)
 	}
 	if old.tls != nil && (s.tls == nil || s.tls.authority() != old.tls.authority()) {
 		l.daemon.endCertificates(s.config.Name)
@@ -227,6 +233,7 @@ func (l *listener) retire(grace time.Duration) {
 		_ = l.server.Shutdown(ctx)
 		_ = l.server.Close()
 		<-ctx.Done() // tunnels are not the server's any more
-		l.daemon.registry.EndAnonymous(l.address, errRemoved)
+		l.now.Load().handler.Retire(errRemoved)
+		l.daemon.registry.EndAnonymous(l, errRemoved)
 	})
 }

@@ -152,9 +152,15 @@ func (d *Daemon) retire(old, next *parts) {
 		}
 	}
 	for _, c := range old.credentials {
-		if next.credentials[c.config.Name] != c {
-			d.work.Go(c.close)
+		if next.credentials[c.config.Name] == c {
+			continue
 		}
+		d.work.Go(func() {
+			c.close()
+			if d.parts.Load().credential(c.config.Name) == nil {
+				d.metrics.CredentialExpiry(c.config.Name, time.Time{}) // no alert about what is gone
+			}
+		})
 	}
 	if old.audit != next.audit {
 		_ = old.audit.Close() // requests of before write to the new one
@@ -182,12 +188,7 @@ func (d *Daemon) retireCluster(c *cluster, grace time.Duration) {
 	}
 	if now := d.parts.Load().cluster(c.config.Name); now == nil || now.config.Kubeconfig != c.config.Kubeconfig {
 		// What is still open leads to a cluster that is not configured any more.
-		d.registry.Review(func(caller *proxy.Caller) error {
-			if caller.Grant != nil && caller.Grant.Cluster == c.path {
-				return proxy.Ended(proxy.CloseRemoved, "the cluster was removed from the configuration, or is another one now")
-			}
-			return nil
-		})
+		d.registry.EndCluster(c.path, proxy.Ended(proxy.CloseRemoved, "the cluster was removed from the configuration, or is another one now"))
 	}
 	c.close()
 	if d.parts.Load().cluster(c.config.Name) == nil {

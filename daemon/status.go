@@ -17,6 +17,7 @@ func (d *Daemon) Status() admin.Status {
 		Version:       d.options.Version,
 		StartedAt:     d.started,
 		UptimeSeconds: int64(time.Since(d.started).Seconds()),
+		Draining:      d.stopping.Load(),
 		InFlight:      d.inFlight(),
 		Config:        d.configStatus(),
 	}

@@ -26,6 +26,7 @@ func (d *Daemon) shutdown(ctx context.Context) error {
 	if n := d.registry.Len(); n > 0 {
 		d.log.Info("draining", zap.Int("in-flight", n))
 	}
+	d.stopping.Store(true)
 	d.reloading.Lock()
 	d.stopped = true
 	d.reloading.Unlock()

@@ -21,29 +21,32 @@ import (
 // there is one.
 func (d *Daemon) buildListeners(p, old *parts) error {
 	for _, c := range p.config.Listeners {
-		kept := old.listener(c, p.listeners)
-		s, err := d.newServing(p, c, kept)
+		l := old.listener(c, p.listeners)
+		kept := l != nil
+		if !kept {
+			var err error
+			if l, err = d.newListener(c.Address); err != nil {
+				return err
+			}
+		}
+		s, err := d.newServing(p, c, l)
 		if err != nil {
 			return fmt.Errorf("listener %s: %w", c.Name, err)
 		}
-		if kept != nil {
-			// It may be bound to every address, and lose its TLS now.
-			for _, socket := range kept.sockets {
-				if err := c.CheckBound(socket.Addr()); err != nil {
-					return fmt.Errorf("listener %s: %w", c.Name, err)
-				}
-			}
-			p.listeners = append(p.listeners, kept)
-			p.updates = append(p.updates, update{kept, s})
+		p.listeners = append(p.listeners, l)
+		if !kept {
+			l.now.Store(s)
+			p.fresh.listeners = append(p.fresh.listeners, l)
+			p.fresh.add("listener", c.Name)
 			continue
 		}
-		l, err := d.newListener(s)
-		if err != nil {
-			return err
+		// It may be bound to every address, and lose its TLS now.
+		for _, socket := range l.sockets {
+			if err := c.CheckBound(socket.Addr()); err != nil {
+				return fmt.Errorf("listener %s: %w", c.Name, err)
+			}
 		}
-		p.listeners = append(p.listeners, l)
-		p.fresh.listeners = append(p.fresh.listeners, l)
-		p.fresh.add("listener", c.Name)
+		p.updates = append(p.updates, update{l, s})
 	}
 	return nil
 }
@@ -67,7 +70,7 @@ func (p *parts) listener(c config.Listener, taken []*listener) (found *listener)
 }
 
 // newServing connects a listener's gates to its cluster.
-func (d *Daemon) newServing(p *parts, l config.Listener, kept *listener) (*serving, error) {
+func (d *Daemon) newServing(p *parts, l config.Listener, at *listener) (*serving, error) {
 	c := p.cluster(l.Cluster)
 	if c == nil {
 		return nil, fmt.Errorf("there is no cluster %q", l.Cluster)
@@ -76,7 +79,7 @@ func (d *Daemon) newServing(p *parts, l config.Listener, kept *listener) (*servi
 		Listener:  l.Name,
 		Cluster:   c.path,
 		Registry:  &d.registry,
-		Owner:     l.Address,
+		Owner:     at,
 		Recorder:  &recorder{metrics: d.metrics, listener: l.Name, access: d.accessLog(p.config)},
 		Log:       d.log,
 		KeepAlive: l.KeepAlive,
@@ -84,12 +87,12 @@ func (d *Daemon) newServing(p *parts, l config.Listener, kept *listener) (*servi
 	s := &serving{config: l}
 	if l.TLS != nil {
 		var err error
-		if s.tls, err = d.certificatesFor(*l.TLS, kept); err != nil {
+		if s.tls, err = d.certificatesFor(*l.TLS, at); err != nil {
 			return nil, err
 		}
 	}
 	if l.Mode == config.Shared {
-		o.Shared = d.shared(l)
+		o.Shared = d.shared(l, at)
 	} else if err := d.single(&o, l); err != nil {
 		return nil, err
 	}
@@ -97,13 +100,10 @@ func (d *Daemon) newServing(p *parts, l config.Listener, kept *listener) (*servi
 	return s, nil
 }
 
-// certificatesFor keeps those of the listener that is kept if they are of the
-// same files.
-func (d *Daemon) certificatesFor(files config.ListenerTLS, kept *listener) (*certificates, error) {
-	if kept != nil {
-		if c := kept.now.Load().tls; c != nil && c.files == files {
-			return c, nil
-		}
+// certificatesFor keeps those of the listener if they are of the same files.
+func (d *Daemon) certificatesFor(files config.ListenerTLS, at *listener) (*certificates, error) {
+	if now := at.now.Load(); now != nil && now.tls != nil && now.tls.files == files {
+		return now.tls, nil
 	}
 	return openCertificates(files)
 }
@@ -112,12 +112,15 @@ func (d *Daemon) certificatesFor(files config.ListenerTLS, kept *listener) (*cer
 const mintedFor = 10 * time.Minute
 
 // shared makes the gates of a shared listener.
-func (d *Daemon) shared(l config.Listener) *proxy.SharedOptions {
+func (d *Daemon) shared(l config.Listener, at *listener) *proxy.SharedOptions {
 	s := &proxy.SharedOptions{
 		Access:  &d.access,
 		Cluster: l.Cluster,
 		Hosts:   proxy.DefaultHosts(l.Address),
 		Peer:    peerOf,
+	}
+	if l.TLS != nil {
+		s.Stale = at.stale
 	}
 	if len(l.Hosts) > 0 {
 		s.Hosts = proxy.CleanHosts(l.Hosts)

@@ -25,6 +25,27 @@ type candidate struct {
 
 func (c candidate) String() string { return fmt.Sprintf("%v (%s)", c.ip, c.nic) }
 
+// Check does what [Config.Validate] does not: it reads the key files, and looks
+// up the addresses of this host. An empty Config passes.
+func (c Config) Check(ctx context.Context) error {
+	return c.check(ctx, net.DefaultResolver, hostCandidates)
+}
+
+func (c Config) check(ctx context.Context, resolve Resolver, host func() ([]candidate, error)) error {
+	if err := c.Validate(); err != nil || !c.Enabled() {
+		return err
+	}
+	_, nameErr := c.nodeName()
+	_, keysErr := loadKeys(c.SecretKeyFiles)
+	a, err := resolveAddresses(ctx, c, resolve, host)
+	if err == nil {
+		allowed := &allowList{}
+		allowed.set(c.prefixes())
+		err = allowed.fits(a.advertise)
+	}
+	return errors.Join(nameErr, keysErr, err)
+}
+
 // resolveAddresses decides where to listen and what to advertise. Whatever is
 // ambiguous is an error that lists the choices: a wrong guess makes a node that
 // others hear of and cannot reach (alertmanager#1434, consul#1959).

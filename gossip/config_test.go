@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -102,8 +104,8 @@ func TestNewRefusesWhatCannotWork(t *testing.T) {
 func TestAddressesAreChosenOrAskedFor(t *testing.T) {
 	ip := netip.MustParseAddr
 	one := []candidate{{ip("10.1.0.1"), "eth0", true, false}}
-	bridge := append(one, candidate{ip("172.17.0.1"), "docker0", true, true}, candidate{ip("203.0.113.9"), "eth1", false, false})
-	two := append(one, candidate{ip("192.168.7.1"), "eth1", true, false})
+	bridge := append(slices.Clone(one), candidate{ip("172.17.0.1"), "docker0", true, true}, candidate{ip("203.0.113.9"), "eth1", false, false})
+	two := append(slices.Clone(one), candidate{ip("192.168.7.1"), "eth1", true, false})
 	public := []candidate{{ip("203.0.113.9"), "eth0", false, false}}
 	resolver := &names{hosts: map[string][]netip.Addr{
 		"one.example": {ip("10.1.0.7")}, "two.example": {ip("10.1.0.9"), ip("10.1.0.8")}, "same.example": {ip("10.1.0.7"), ip("::ffff:10.1.0.7")},
@@ -149,6 +151,44 @@ func TestAddressesAreChosenOrAskedFor(t *testing.T) {
 	broken := errors.New("broken")
 	if _, err := resolveAddresses(t.Context(), Config{BindAddress: ":1"}, resolver, func() ([]candidate, error) { return nil, broken }); !errors.Is(err, broken) {
 		t.Errorf("interfaces that cannot be read: %v", err)
+	}
+}
+
+func TestCheckFindsWhatStartWould(t *testing.T) {
+	file := keyFile(t, NewKey())
+	for name, c := range map[string]struct {
+		config Config
+		want   string
+	}{
+		"nothing":             {Config{}, ""},
+		"all is well":         {Config{BindAddress: "10.1.0.1", SecretKeyFiles: []string{file}}, ""},
+		"what is not valid":   {Config{NodeName: "a"}, "secretKeyFiles: is missing"},
+		"a missing key file":  {Config{BindAddress: "10.1.0.1", SecretKeyFiles: []string{file + ".gone"}}, "secretKeyFiles[0]:"},
+		"an ambiguous host":   {Config{BindAddress: ":7946", SecretKeyFiles: []string{file}}, "write one of 10.1.0.1 (eth0), 10.2.0.1 (eth1)"},
+		"a network elsewhere": {Config{BindAddress: "10.1.0.1", SecretKeyFiles: []string{file}, AllowedCIDRs: []string{"10.9.0.0/16"}}, "allowedCIDRs: 10.1.0.1"},
+	} {
+		err := c.config.check(t.Context(), refusing{}, func() ([]candidate, error) {
+			return []candidate{{netip.MustParseAddr("10.1.0.1"), "eth0", true, false}, {netip.MustParseAddr("10.2.0.1"), "eth1", true, false}}, nil
+		})
+		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("%s: got %v, want %q", name, err, c.want)
+		}
+	}
+	if err := (Config{BindAddress: "127.0.0.1", SecretKeyFiles: []string{file}, NodeName: "a"}).Check(t.Context()); err != nil {
+		t.Errorf("on this host: %v", err)
+	}
+}
+
+func TestTheNodesNameIsTheHostsUnlessItIsWritten(t *testing.T) {
+	host, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := unstarted(t, named("")).Name(); got != host {
+		t.Errorf("the node is %q on host %q", got, host)
+	}
+	if got := unstarted(t, named("bastion-1")).Name(); got != "bastion-1" {
+		t.Errorf("the node is %q", got)
 	}
 }
 

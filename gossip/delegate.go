@@ -67,7 +67,7 @@ func (d *delegate) take(raw []byte, passOn, direct bool) {
 // GetBroadcasts implements [memberlist.Delegate].
 func (d *delegate) GetBroadcasts(overhead, limit int) [][]byte {
 	m := d.mesh
-	news := m.queue.GetBroadcasts(overhead, limit)
+	news := m.queue.take(overhead, limit)
 	for _, raw := range news {
 		m.metrics.countSent(sentUpdate, len(raw))
 	}
@@ -124,7 +124,7 @@ func (d *delegate) NotifyLeave(n *memberlist.Node) {
 	}
 	m.metrics.peerEvents.WithLabelValues(event).Inc()
 	if m.alive.Add(-1) == 0 {
-		m.queue.Reset() // Whoever comes gets the whole map.
+		m.queue.clear() // Whoever comes gets the whole map.
 	}
 	m.notices.add(peerNotice(p.name))
 }

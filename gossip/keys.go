@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 )
 
@@ -66,10 +67,8 @@ func loadKeys(files []string) ([]key, error) {
 		if err != nil {
 			return nil, fmt.Errorf("secretKeyFiles[%d]: %w", i, err)
 		}
-		for j := range keys {
-			if *keys[j].secret == *k.secret {
-				return nil, fmt.Errorf("secretKeyFiles[%d]: %s holds the same key as %s", i, file, files[j])
-			}
+		if j := slices.IndexFunc(keys, func(other key) bool { return *other.secret == *k.secret }); j >= 0 {
+			return nil, fmt.Errorf("secretKeyFiles[%d]: %s holds the same key as %s", i, file, files[j])
 		}
 		keys = append(keys, k)
 	}

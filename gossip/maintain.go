@@ -5,12 +5,8 @@ import (
 	"time"
 )
 
-const (
-	// maxQueued bounds the news that wait; each subject waits once.
-	maxQueued = 2048
-	// unheardAfter is when news counts as lost that nobody passed on.
-	unheardAfter = 10 * time.Second
-)
+// unheardAfter is when news counts as lost that nobody passed on.
+const unheardAfter = 10 * time.Second
 
 // maintain forgets what is over, and sends a beacon now and then.
 func (m *Mesh) maintain(ctx context.Context) {
@@ -53,9 +49,5 @@ func (m *Mesh) expire(now time.Time) {
 				m.metrics.unheard.Inc()
 			}
 		}
-	}
-	if queued := m.queue.NumQueued(); queued > maxQueued {
-		m.queue.Prune(maxQueued)
-		m.metrics.pruned.Add(float64(queued - maxQueued))
 	}
 }

@@ -24,8 +24,9 @@ func (m *Mesh) merge(msg message, passOn, direct bool) {
 			result := m.replica.mergeEntry(r.node, r.epoch, e, now)
 			m.metrics.countMerged(result)
 			if result == mergedNew {
-				m.tell(r.node, e, now)
-				if passOn {
+				// Load changes all the time, and travels with the maps alone.
+				worth := m.tell(r.node, e, now)
+				if passOn && (worth || direct) {
 					m.broadcast(message{records: []record{{r.node, r.epoch, []entry{e}}}}, broadcastName(r.node, e.key))
 				}
 			}
@@ -36,8 +37,9 @@ func (m *Mesh) merge(msg message, passOn, direct bool) {
 	}
 }
 
-// tell marks a new fact of a peer's for the hooks.
-func (m *Mesh) tell(node string, e entry, now time.Time) {
+// tell marks a new fact of a peer's for the hooks, and says whether it is more
+// than a change of load. Called with mu held.
+func (m *Mesh) tell(node string, e entry, now time.Time) (worth bool) {
 	if p := m.peers[node]; p != nil {
 		p.heard = now
 	}
@@ -49,13 +51,18 @@ func (m *Mesh) tell(node string, e entry, now time.Time) {
 			m.metrics.ignore(ignoredUpstream)
 		}
 	case kindParticulars:
-		if m.peers[node] != nil && m.particularsChanged(node, e) {
-			m.notices.add(peerNotice(node))
+		if m.peers[node] == nil {
+			return true
 		}
+		if !m.particularsChanged(node, e) {
+			return false
+		}
+		m.notices.add(peerNotice(node))
 	case kindBeacon:
 	default:
 		m.metrics.ignore(ignoredKind)
 	}
+	return true
 }
 
 // particularsChanged says whether more than the load did since it was last
@@ -213,6 +220,8 @@ func (m *Mesh) broadcast(msg message, name string) bool {
 		m.metrics.dropped.Inc()
 		return false
 	}
-	m.queue.QueueBroadcast(news{name, raw})
+	if pruned := m.queue.add(name, raw); pruned > 0 {
+		m.metrics.pruned.Add(float64(pruned))
+	}
 	return true
 }

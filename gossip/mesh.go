@@ -33,7 +33,9 @@ type Options struct {
 	Resolver Resolver
 	// Knows says whether an [UpstreamID] is configured here. Observations of
 	// others are kept and passed on, and told and counted nowhere. Called from
-	// any goroutine. Default all are.
+	// any goroutine, under the mesh's lock: it must not call the mesh or wait.
+	// What becomes known later is not told again; see [Mesh.Observations].
+	// Default all are.
 	Knows func(upstream string) bool
 	// OnObservation gets what a peer newly says of an upstream.
 	OnObservation func(Observation)
@@ -94,7 +96,7 @@ type Mesh struct {
 	label   string
 	allowed *allowList
 	keyring *memberlist.Keyring
-	queue   *memberlist.TransmitLimitedQueue
+	queue   *queue
 	notices *notices
 
 	// Set by Start.
@@ -136,8 +138,8 @@ type Mesh struct {
 	lastName    map[string]time.Time // when a conflict was last logged, by name
 }
 
-// New makes a mesh of a valid c. It reads the key files, looks up its own
-// addresses and registers the metrics; nothing is sent before Start.
+// New makes a mesh of a valid c. It reads the key files and registers the
+// metrics; nothing is looked up or sent before Start.
 func New(c Config, o Options) (*Mesh, error) {
 	if !c.Enabled() {
 		return nil, errors.New("gossip: the section is empty: it is off")
@@ -164,7 +166,7 @@ func New(c Config, o Options) (*Mesh, error) {
 		kick: make(chan struct{}, 1), replica: newReplica(), epoch: o.epoch, keys: keys,
 		peers: map[string]*peer{}, unheard: map[entryKey]sentNews{}, lastName: map[string]time.Time{},
 	}
-	m.queue = &memberlist.TransmitLimitedQueue{NumNodes: m.nodes, RetransmitMult: retransmitMult}
+	m.queue = newQueue(m.nodes)
 	m.seeds, m.self.keyIDs = c.seeds(), keyIDs(keys)
 	m.allowed.set(c.prefixes())
 	m.metrics.watch(m)
@@ -173,10 +175,6 @@ func New(c Config, o Options) (*Mesh, error) {
 	}
 	return m, nil
 }
-
-// retransmitMult times the decimal logarithm of the nodes is how often each
-// node sends a piece of news. It is memberlist's default.
-const retransmitMult = 4
 
 // Start listens, and joins the peers in the background: that none is there is
 // no error. The context bounds the lookup of this node's own addresses.
@@ -317,7 +315,7 @@ func (m *Mesh) Addr() netip.AddrPort {
 	return netip.AddrPort{}
 }
 
-// nodes counts this node and its peers, for memberlist's queue.
+// nodes counts this node and its peers, for the queue.
 func (m *Mesh) nodes() int {
 	return int(m.alive.Load()) + 1
 }

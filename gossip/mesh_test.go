@@ -1,6 +1,8 @@
 package gossip
 
 import (
+	"fmt"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -177,7 +179,7 @@ func TestANodeAloneQueuesNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if queued := n.queue.NumQueued(); queued != 0 {
+	if queued := n.queue.len(); queued != 0 {
 		t.Errorf("%d messages wait for nobody", queued)
 	}
 	peer := start(t, peersOf(n))
@@ -189,7 +191,7 @@ func TestANodeAloneQueuesNothing(t *testing.T) {
 	}
 	within(t, 10*time.Second, "the peer's end", func() bool { return n.totals().alive == 0 })
 	n.see(upstreamB, StateDown)
-	if queued := n.queue.NumQueued(); queued != 0 {
+	if queued := n.queue.len(); queued != 0 {
 		t.Errorf("%d messages wait for nobody again", queued)
 	}
 }
@@ -250,5 +252,52 @@ func TestMetricsAreWellNamedAndThereFromTheStart(t *testing.T) {
 	}
 	if families, err := n.registry.Gather(); err != nil || len(families) > 0 {
 		t.Errorf("after Stop, %d metrics are left, %v", len(families), err)
+	}
+}
+
+func TestOnlySoManyUpstreamsAreObserved(t *testing.T) {
+	n := unstarted(t)
+	for i := range maxEntries + 50 {
+		n.see(ClientID(string(rune(i+1000))), StateReady)
+	}
+	if n.totals().facts > maxEntries || n.metric("ignored_total", ignoredFull) == 0 {
+		t.Errorf("%d facts, and %v were not taken", n.totals().facts, n.metric("ignored_total", ignoredFull))
+	}
+	if raw, complete := n.replica.message(n.Name(), n.counts); !complete || len(raw) > maxState {
+		t.Errorf("the map has %d bytes, all of it: %v", len(raw), complete)
+	}
+}
+
+func TestANodeDoesNotJoinItself(t *testing.T) {
+	n := start(t, func(c *Config, _ *Options) { c.BindAddress, c.AdvertiseAddress = "0.0.0.0:0", newIP().String()+":7" })
+	port := n.bound.Port()
+	for address, want := range map[string]bool{
+		fmt.Sprintf("127.0.0.1:%d", port):   true,
+		fmt.Sprintf("127.0.0.1:%d", port+1): false,
+		fmt.Sprintf("192.0.2.1:%d", port):   false,
+	} {
+		if got := n.isSelf(netip.MustParseAddrPort(address)); got != want {
+			t.Errorf("%s is this node: %v, want %v", address, got, want)
+		}
+	}
+	if missing := n.missing([]netip.AddrPort{n.Addr(), netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), port), netip.MustParseAddrPort("192.0.2.1:1")}); len(missing) != 1 {
+		t.Errorf("missing are %v", missing)
+	}
+}
+
+// News that nobody passes on is counted, since it shows that packets are lost.
+func TestLostNewsIsCounted(t *testing.T) {
+	n := unstarted(t)
+	n.peers["there"] = &peer{name: "there", state: PeerAlive}
+	n.alive.Store(1)
+	n.see(upstreamA, StateDown)
+	n.expire(time.Now().Add(unheardAfter - time.Second))
+	if got := n.metric("propagation_lost_total", ""); got != 0 {
+		t.Errorf("%v counted too early", got)
+	}
+	n.expire(time.Now().Add(unheardAfter))
+	n.expire(time.Now().Add(2 * unheardAfter))
+	if got := n.metric("propagation_lost_total", ""); got != 1 {
+		t.Errorf("%v counted, want 1", got)
 	}
 }

@@ -64,7 +64,7 @@ type metrics struct {
 
 func newMetrics() *metrics {
 	m := &metrics{
-		sent:          counters("messages_sent_total", "Messages handed to memberlist, by type; a packet of news goes to several peers, each counted.", "type"),
+		sent:          counters("messages_sent_total", "Messages handed to memberlist, by type; news goes out several times, each counted.", "type"),
 		sentBytes:     counters("messages_sent_bytes_total", "Bytes of these messages.", "type"),
 		received:      counters("messages_received_total", "Messages received, by type; an intent by a connection is an update.", "type"),
 		receivedBytes: counters("messages_received_bytes_total", "Bytes of these messages.", "type"),
@@ -120,7 +120,7 @@ func (m *metrics) watch(mesh *Mesh) {
 		level("udp_blocked_peers", "Peers that connections reach and packets do not.", counts(func(t totals) int { return t.blocked })),
 		level("facts", "Facts of all nodes in the map.", counts(func(t totals) int { return t.facts })),
 		level("intents", "Intents in the map, those taken back included.", counts(func(t totals) int { return t.intents })),
-		level("messages_queued", "News waiting to be sent.", func() float64 { return float64(mesh.queue.NumQueued()) }),
+		level("messages_queued", "News waiting to be sent.", func() float64 { return float64(mesh.queue.len()) }),
 		level("health_score", "memberlist's own judgement of this node: 0 is healthy, 8 the worst.", func() float64 { return float64(mesh.healthScore()) }),
 	}
 }

@@ -1,33 +1,105 @@
 package gossip
 
 import (
+	"cmp"
+	"math"
+	"slices"
 	"strconv"
-
-	"github.com/hashicorp/memberlist"
+	"sync"
 )
 
-// news is a message in memberlist's queue, where a newer one of the same name
-// takes its place.
-type news struct {
-	name string
-	raw  []byte
+const (
+	// retransmitMult times the decimal logarithm of the nodes, rounded up, is
+	// how often each node sends a piece of news. It is memberlist's default.
+	retransmitMult = 4
+	// maxQueued bounds the news that wait; each subject waits once.
+	maxQueued = 2048
+)
+
+// queue holds the news that wait to be sent, each until it was sent so many
+// times or something newer of its name takes its place. memberlist has such a
+// queue too (TransmitLimitedQueue), and loses news from it: it counts its IDs
+// from 1 again whenever it is empty for a moment, and of two messages of one
+// length, ID and number of transmissions it keeps one (v0.7.0).
+type queue struct {
+	nodes func() int // of the mesh, this one among them
+
+	mu      sync.Mutex
+	waiting map[string]*news // guarded by mu; by name
+	last    uint64           // guarded by mu; the order of the last one
 }
 
-var _ memberlist.NamedBroadcast = news{}
+// news is a message on its way to everybody.
+type news struct {
+	name  string
+	raw   []byte
+	sent  int
+	order uint64
+}
 
-// Name implements [memberlist.NamedBroadcast].
-func (n news) Name() string { return n.name }
+func newQueue(nodes func() int) *queue {
+	return &queue{nodes: nodes, waiting: map[string]*news{}}
+}
 
-// Message implements [memberlist.Broadcast].
-func (n news) Message() []byte { return n.raw }
+// add queues raw in place of what waits under that name, and returns how many
+// others had to go.
+func (q *queue) add(name string, raw []byte) (pruned int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.last++
+	q.waiting[name] = &news{name: name, raw: raw, order: q.last}
+	if len(q.waiting) > maxQueued {
+		all := q.sorted()
+		for _, n := range all[maxQueued*3/4:] {
+			delete(q.waiting, n.name)
+			pruned++
+		}
+	}
+	return pruned
+}
 
-// Finished implements [memberlist.Broadcast].
-func (n news) Finished() {}
+// take returns news of at most limit bytes together, each counted with
+// overhead more: what was sent least first, and of that the newest.
+func (q *queue) take(overhead, limit int) [][]byte {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.waiting) == 0 {
+		return nil
+	}
+	enough := retransmitMult * int(math.Ceil(math.Log10(float64(q.nodes()+1))))
+	var taken [][]byte
+	for _, n := range q.sorted() {
+		if size := overhead + len(n.raw); size <= limit {
+			limit -= size
+			taken = append(taken, n.raw)
+			if n.sent++; n.sent >= enough {
+				delete(q.waiting, n.name)
+			}
+		}
+	}
+	return taken
+}
 
-// Invalidates implements [memberlist.Broadcast].
-func (n news) Invalidates(other memberlist.Broadcast) bool {
-	named, ok := other.(memberlist.NamedBroadcast)
-	return ok && named.Name() == n.name
+// sorted is called with mu held.
+func (q *queue) sorted() []*news {
+	all := make([]*news, 0, len(q.waiting))
+	for _, n := range q.waiting {
+		all = append(all, n)
+	}
+	slices.SortFunc(all, func(a, b *news) int { return cmp.Or(cmp.Compare(a.sent, b.sent), cmp.Compare(b.order, a.order)) })
+	return all
+}
+
+func (q *queue) len() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.waiting)
+}
+
+func (q *queue) clear() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	clear(q.waiting)
 }
 
 func broadcastName(node string, key entryKey) string {

@@ -35,10 +35,8 @@ func (m *Mesh) checkReachability(ctx context.Context) {
 
 func (m *Mesh) checkPeer(ctx context.Context, p peer) {
 	members := m.members.Load()
-	var rtt time.Duration
-	err := ctx.Err()
 	for range 3 {
-		if rtt, err = members.Ping(p.name, net.UDPAddrFromAddrPort(p.address)); err == nil {
+		if rtt, err := members.Ping(p.name, net.UDPAddrFromAddrPort(p.address)); err == nil {
 			m.setUDP(p.name, UDPOK, rtt)
 			return
 		}

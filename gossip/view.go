@@ -133,7 +133,7 @@ type Snapshot struct {
 func (m *Mesh) Snapshot() Snapshot {
 	s := Snapshot{
 		Node: m.name, Label: m.label, Isolated: m.Isolated(), Drift: []string{}, Peers: []Peer{}, Intents: []Intent{},
-		HealthScore: m.healthScore(), Queued: m.queue.NumQueued(),
+		HealthScore: m.healthScore(), Queued: m.queue.len(),
 	}
 	if address := m.Addr(); address.IsValid() {
 		s.Address = address.String()

@@ -27,46 +27,52 @@ type call struct {
 // upstream answers: what kuberelay itself wants to know of a cluster. The
 // body is at most 16 MiB.
 func (c *Cluster) Get(ctx context.Context, path, accept string) (body []byte, status int, err error) {
-	return c.call(ctx, c.Credentials, call{method: http.MethodGet, path: path, accept: accept, own: true})
+	answer, err := c.call(ctx, c.Credentials, call{method: http.MethodGet, path: path, accept: accept, own: true})
+	return answer.Body, answer.Status, err
 }
 
 // Post sends a JSON body to a path of the cluster with a configured
 // credential. It is sent to another upstream only if the one before has
 // provably not processed it. The answer's body is at most 16 MiB.
-func (c *Cluster) Post(ctx context.Context, with Credentials, path string, body []byte) (answer []byte, status int, err error) {
+func (c *Cluster) Post(ctx context.Context, with Credentials, path string, body []byte) (auth.Answer, error) {
 	return c.call(ctx, with, call{method: http.MethodPost, path: path, accept: "application/json", body: body})
 }
 
-func (c *Cluster) call(ctx context.Context, with Credentials, q call) (body []byte, status int, err error) {
+func (c *Cluster) call(ctx context.Context, with Credentials, q call) (answer auth.Answer, err error) {
 	lease, err := with.Lease(ctx)
 	if err != nil {
-		return nil, 0, err
+		return answer, err
 	}
 	var tried []string
 	err = errNoUpstream
 	for {
 		a, ok := c.Pool.Pick(balancer.Request{Key: "kuberelay", Kind: balancer.CachedRead, Tried: tried})
 		if !ok {
-			return nil, 0, err
+			return answer, err
 		}
-		body, status, err = c.callAt(ctx, a, lease, q)
+		answer, err = c.callAt(ctx, a, lease, q)
 		if err == nil || ctx.Err() != nil || q.body != nil && judgeError(ctx, err).resend != resendAny {
-			return body, status, err
+			return answer, err
 		}
 		tried = append(tried, a.ID())
 	}
 }
 
-func (c *Cluster) callAt(ctx context.Context, a balancer.Attempt[*Upstream], lease *auth.Lease, q call) ([]byte, int, error) {
+func (c *Cluster) callAt(ctx context.Context, a balancer.Attempt[*Upstream], lease *auth.Lease, q call) (auth.Answer, error) {
 	defer a.Done()
 	defer a.Report(balancer.Neutral)
 	u := a.Value()
+	var none auth.Answer
 	to := u.own
 	switch {
+	case !q.own && u.URL.Scheme == "http" && lease.Confidential():
+		return none, errInTheClear
+	case !q.own && lease.Bound().Cluster == u.Cluster && lease.Bound().Generation != u.generation:
+		return none, errGeneration
 	case !q.own:
 		to = u.connectionsFor(lease)
 	case lease.EndpointGeneration() != u.generation:
-		return nil, 0, errGeneration
+		return none, errGeneration
 	}
 	header := http.Header{}
 	auth.Rebuild(header, http.Header{"Accept": {q.accept}}, lease, auth.RebuildOptions{
@@ -83,17 +89,17 @@ func (c *Cluster) callAt(ctx context.Context, a balancer.Attempt[*Upstream], lea
 	}
 	resp, err := to.http1.Do(ctx, &request)
 	if err != nil {
-		return nil, 0, err
+		return none, err
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, callLimit+1))
 	switch {
 	case err != nil:
-		return nil, 0, err
+		return none, err
 	case len(body) > callLimit:
-		return nil, 0, fmt.Errorf("%s: %w", q.path, errTooLarge)
+		return none, fmt.Errorf("%s: %w", q.path, errTooLarge)
 	}
-	return body, resp.StatusCode, nil
+	return auth.Answer{Body: body, Status: resp.StatusCode, Generation: u.generation}, nil
 }
 
 var errGeneration = errors.New("the connection parameters have just changed")

@@ -90,12 +90,15 @@ func (x *exchange) offersUpgrade() bool {
 func (x *exchange) serve() {
 	streamKind := x.streamKind()
 	x.h.o.Recorder.Begin(x.cluster.Name, streamKind)
-	x.flight.kind, x.flight.owner = streamKind, x.h.o.Owner
+	x.flight.kind, x.flight.owner, x.flight.cluster = streamKind, x.h.o.Owner, x.cluster
 	x.h.o.Registry.Add(&x.flight)
 	defer x.end(streamKind) // net/http survives a panic
 
 	if x.auditID == "" {
 		x.auditID = auditID(x.r)
+	}
+	if x.upgrade { // see forwardUpgrade: that holds for whatever is answered
+		x.w.Header().Set("Connection", "close")
 	}
 	defer x.unblock()()
 	if x.admitted() && x.authenticate() {
@@ -159,7 +162,10 @@ func (x *exchange) credentials() Credentials {
 // one's credential to the other. A configured credential is bound to the
 // cluster by its grant instead.
 func (x *exchange) leaseFor(u *Upstream) bool {
-	if x.caller != nil || x.lease.EndpointGeneration() == u.generation {
+	if x.caller != nil {
+		return x.leaseNow(u)
+	}
+	if x.lease.EndpointGeneration() == u.generation {
 		return true
 	}
 	lease, err := x.cluster.Credentials.Lease(x.r.Context())
@@ -169,6 +175,25 @@ func (x *exchange) leaseFor(u *Upstream) bool {
 	}
 	x.lease, x.header = lease, nil
 	return lease.EndpointGeneration() == u.generation
+}
+
+// leaseNow makes sure that a shared listener's request is sent with the lease of
+// now, since it may have been held, and not with one that another cluster of
+// the upstream's name has given.
+func (x *exchange) leaseNow(u *Upstream) bool {
+	lease, err := x.caller.Grant.Credentials.Lease(x.r.Context())
+	if err != nil {
+		x.err = err
+		return false
+	}
+	if lease != x.lease {
+		x.lease, x.header = lease, nil
+	}
+	if b := lease.Bound(); b.Cluster == u.Cluster && b.Generation != u.generation {
+		x.err = errGeneration
+		return false
+	}
+	return true
 }
 
 // giveBack gives an attempt back unused.

@@ -77,6 +77,11 @@ func (x *exchange) attempt(a balancer.Attempt[*Upstream]) (next choice, more boo
 	x.flight.attempt(u, x.safe() && x.rewindable(), cancel)
 	defer x.flight.idle()
 	defer a.Done()
+	if why := x.h.retired.Load(); why != nil && x.caller == nil {
+		a.Report(balancer.Neutral)
+		x.fail(answerEnded(why), why)
+		return choice{}, false
+	}
 
 	sent := time.Now()
 	resp, err := x.send(ctx, u)

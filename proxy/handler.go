@@ -22,8 +22,8 @@ type Options struct {
 	Cluster  *Cluster
 	Registry *Registry
 	// Owner tells the requests of one address from those of others, whatever
-	// serves it: its address in the configuration.
-	Owner    string
+	// serves it. It is compared with ==.
+	Owner    any
 	Recorder Recorder
 	Log      *zap.Logger
 	// Filter is kubectl proxy's request filter; nil: no filter and no
@@ -50,6 +50,7 @@ type Handler struct {
 	o        Options
 	draining atomic.Bool
 	warned   atomic.Int64 // Unix seconds of the last line about a refused credential
+	retired  atomic.Pointer[EndedError]
 }
 
 // NewHandler returns the handler of one listener.
@@ -66,6 +67,10 @@ func (h *Handler) Drain() {
 	h.draining.Store(true)
 	h.o.Registry.Drain()
 }
+
+// Retire makes a single listener's requests that are sent from now on end
+// instead; [Registry.EndAnonymous] ends those that were sent before.
+func (h *Handler) Retire(why *EndedError) { h.retired.Store(why) }
 
 // ServeHTTP is the data path of one request.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {

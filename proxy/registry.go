@@ -51,10 +51,12 @@ type Flight struct {
 	shard      *registryShard
 	prev, next *Flight
 
-	kind   string                  // as Recorder.Begin has it
-	owner  string                  // as Options have it
-	caller *Caller                 // of a shared listener; nil: of a single one
-	end    context.CancelCauseFunc // ends the whole request; nil where caller is
+	kind  string // as Recorder.Begin has it
+	owner any    // as Options have it
+	// cluster is what the request is for.
+	cluster *Cluster
+	caller  *Caller                 // of a shared listener; nil: of a single one
+	end     context.CancelCauseFunc // ends the whole request; nil where caller is
 
 	mu       sync.Mutex
 	phase    phase
@@ -196,7 +198,7 @@ func (r *Registry) Review(judge func(*Caller) error) (n int) {
 
 // EndAnonymous ends what an owner's single listener has in flight: once it is
 // gone, or a shared one, nobody was identified for that.
-func (r *Registry) EndAnonymous(owner string, err *EndedError) {
+func (r *Registry) EndAnonymous(owner any, err *EndedError) {
 	r.each(func(f *Flight) {
 		if f.caller == nil && f.owner == owner && f.phase != phaseIdle {
 			f.cancel(err)
@@ -206,10 +208,21 @@ func (r *Registry) EndAnonymous(owner string, err *EndedError) {
 
 // Uses says whether a request to the cluster is in flight.
 func (r *Registry) Uses(c *Cluster) (uses bool) {
-	r.each(func(f *Flight) {
-		uses = uses || f.caller != nil && f.caller.Grant != nil && f.caller.Grant.Cluster == c
-	})
+	r.each(func(f *Flight) { uses = uses || f.cluster == c })
 	return uses
+}
+
+// EndCluster ends what is in flight to a cluster.
+func (r *Registry) EndCluster(c *Cluster, err *EndedError) {
+	r.each(func(f *Flight) {
+		switch {
+		case f.cluster != c:
+		case f.end != nil:
+			f.end(err)
+		case f.phase != phaseIdle:
+			f.cancel(err)
+		}
+	})
 }
 
 // is says whether a flight's attempt is at the upstream.

@@ -26,6 +26,9 @@ type SharedOptions struct {
 	Hosts []string
 	// Peer returns what is known of a request's connection.
 	Peer func(*http.Request) *identify.Peer
+	// Stale says whether a request's client certificate was verified with what
+	// does not count any more; nil: none is asked for.
+	Stale func(*http.Request) bool
 	// Mint makes a short-lived token for a client whose process has the uid;
 	// nil: not here.
 	Mint func(client string, uid uint32) (token string, expires time.Time)
@@ -171,6 +174,12 @@ func (x *exchange) admitted() bool {
 	if x.caller == nil {
 		return true
 	}
+	if stale := x.h.o.Shared.Stale; stale != nil && stale(x.r) {
+		ended := &EndedError{CloseRemoved, "the authority of clients' certificates was replaced"}
+		x.flight.end(ended)
+		x.fail(answerEnded(ended), ended)
+		return false
+	}
 	if now := x.h.o.Shared.Access.Load(); now != x.caller.Access {
 		if err := now.Review(x.caller, time.Now()); err != nil {
 			x.flight.end(err)
@@ -192,7 +201,8 @@ func (v *visit) deny(reason string, a answer) {
 	v.h.o.Recorder.Denied(v.r, d)
 	v.audit(a)
 	body := v.r.Body != nil && v.r.Body != http.NoBody
-	if body || a.code == http.StatusUnauthorized || len(v.r.Header["Upgrade"]) > 0 {
+	stranger := v.identity == nil
+	if body || stranger || len(v.r.Header["Upgrade"]) > 0 {
 		// What comes after a refused request, or of a stranger, is not read.
 		v.w.Header().Set("Connection", "close")
 	}

@@ -120,14 +120,16 @@ func (x *exchange) keepHere(h http.Header, resp *http.Response) bool {
 	switch {
 	case ok && len(locations) == 1:
 		h["Location"] = []string{here}
-	case !beyond:
+	case beyond && len(locations) == 1 && strings.Contains(locations[0], "://"): // to somebody else
+	default:
 		return x.astray(h, resp)
 	}
 	return true
 }
 
-// here is a Location of the upstream's as a path at this listener. It is false
-// for what leads elsewhere, or what some clients read so.
+// here is a Location of the upstream's as a path at this listener and below the
+// same cluster. It is false for what leads elsewhere, or what some clients read
+// so.
 func (x *exchange) here(location string) (path string, ok bool) {
 	for _, c := range []byte(location) {
 		if c <= ' ' || c == '\\' || c >= 0x7f {
@@ -135,25 +137,37 @@ func (x *exchange) here(location string) (path string, ok bool) {
 		}
 	}
 	u, err := url.Parse(location)
-	switch {
-	case err != nil, u.Opaque != "":
-		return "", false
-	case u.Host != "" && (u.Host != x.request.Host || u.Scheme != "" && u.Scheme != x.scheme):
-		return "", false
-	case u.Host == "" && u.Scheme != "":
-		return "", false
-	case u.Path == "" || u.Path[0] != '/':
-		return location, u.Host == "" // relative to the request's own path
-	case strings.HasPrefix(u.EscapedPath(), "//"):
+	if err != nil || u.Opaque != "" || u.Host == "" && u.Scheme != "" ||
+		u.Host != "" && (u.Host != x.request.Host || u.Scheme != "" && u.Scheme != x.scheme) {
 		return "", false
 	}
-	base := strings.TrimRight(x.serverPath, "/")
-	rest := u.EscapedPath()
-	if after, below := strings.CutPrefix(rest, base+"/"); below && base != "" {
-		rest = "/" + after
+	for segment := range strings.SplitSeq(u.EscapedPath(), "/") {
+		if strings.Contains(segment, "%") && dotSegment(segment) > 0 {
+			return "", false
+		}
 	}
-	here := url.URL{RawQuery: u.RawQuery, Fragment: u.Fragment}
-	return x.caller.Prefix + rest + here.String(), true
+	to := &url.URL{Path: u.Path, RawPath: u.RawPath, RawQuery: u.RawQuery, Fragment: u.Fragment}
+	if strings.HasPrefix(to.Path, "/") {
+		base := strings.TrimRight(x.serverPath, "/") + "/"
+		rest, below := strings.CutPrefix(to.EscapedPath(), base)
+		if !below {
+			rest = strings.TrimPrefix(to.EscapedPath(), "/")
+		}
+		if to, err = url.Parse(x.caller.Prefix + "/" + rest); err != nil {
+			return "", false
+		}
+		to.RawQuery, to.Fragment = u.RawQuery, u.Fragment
+	}
+	from, err := url.Parse(x.caller.Prefix + x.escaped)
+	if err != nil {
+		return "", false
+	}
+	to = from.ResolveReference(to)
+	clean, prefix := to.EscapedPath(), x.caller.Prefix
+	if !strings.HasPrefix(clean, prefix+"/") || strings.HasPrefix(clean, "//") || prefix == "" && strings.HasPrefix(clean, clustersPrefix) {
+		return "", false
+	}
+	return to.String(), true
 }
 
 // astray answers in place of a redirect to another server.

@@ -21,9 +21,9 @@ import (
 // SPDY/3.1. Nothing is sent twice once a byte has gone upstream, and the two
 // connections are joined after 101 alone (CVE-2018-1002105, CVE-2020-8559).
 func (x *exchange) forwardUpgrade() {
-	// Whatever is answered in place of 101 is the last answer: bytes that the
-	// client has sent after its request are of the protocol it asked for.
-	x.w.Header().Set("Connection", "close")
+	// Whatever is answered in place of 101 is the last answer (serve says so):
+	// bytes that the client has sent after its request are of the protocol it
+	// asked for.
 	if x.r.ContentLength != 0 {
 		x.fail(answerBadRequest("an upgrade request cannot have a body"), nil)
 		return
@@ -50,6 +50,11 @@ func (x *exchange) attemptUpgrade(a balancer.Attempt[*Upstream]) (next choice, m
 	x.flight.attempt(u, false, cancel)
 	defer x.flight.idle()
 	defer a.Done()
+	if why := x.h.retired.Load(); why != nil && x.caller == nil {
+		a.Report(balancer.Neutral)
+		x.fail(answerEnded(why), why)
+		return choice{}, false
+	}
 
 	sent := time.Now()
 	resp, conn, err := x.connections(u).http1.Upgrade(ctx, &x.request)

@@ -64,9 +64,7 @@ func completeProxyFlags(cmd *cobra.Command, c *connection) {
 	complete(cmd, "policy", config.Policies()...)
 	complete(cmd, "log-level", config.Levels()...)
 	complete(cmd, "log-format", config.Formats()...)
-	completeFromKubeconfig(cmd, c, "context", func(k *api.Config) []string { return keys(k.Contexts) })
-	completeFromKubeconfig(cmd, c, "cluster", func(k *api.Config) []string { return keys(k.Clusters) })
-	completeFromKubeconfig(cmd, c, "user", func(k *api.Config) []string { return keys(k.AuthInfos) })
+	completeKubeconfigNames(cmd, c)
 	for _, name := range []string{"address", "port", "api-prefix", "www-prefix", "accept-hosts", "accept-paths",
 		"reject-paths", "reject-methods", "keepalive", "grace-period", "servers", "admin-address", "v"} {
 		complete(cmd, name)
@@ -78,6 +76,14 @@ func completeProxyFlags(cmd *cobra.Command, c *connection) {
 // registering knows is a misspelt name, which a test finds.
 func complete(cmd *cobra.Command, flag string, values ...string) {
 	_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
+}
+
+// completeKubeconfigNames makes those flags complete that name something in the
+// kubeconfig.
+func completeKubeconfigNames(cmd *cobra.Command, c *connection) {
+	completeFromKubeconfig(cmd, c, "context", func(k *api.Config) []string { return keys(k.Contexts) })
+	completeFromKubeconfig(cmd, c, "cluster", func(k *api.Config) []string { return keys(k.Clusters) })
+	completeFromKubeconfig(cmd, c, "user", func(k *api.Config) []string { return keys(k.AuthInfos) })
 }
 
 func completeFromKubeconfig(cmd *cobra.Command, c *connection, flag string, names func(*api.Config) []string) {

@@ -74,7 +74,7 @@ API servers of the cluster: when one of them fails, requests go to the others.`,
 	cmd.Flags().Bool("version", false, "Print the version.") // cobra's own would take -v
 	cmd.AddCommand(
 		newProxy(s), newServe(s), newCheck(s), newSchema(s),
-		newStatus(s), newReload(s), newDrain(s), newUndrain(s), newRevoke(s),
+		newStatus(s), newDoctor(s), newReload(s), newDrain(s), newUndrain(s), newRevoke(s),
 		newKubeconfig(s), newCredential(s), newToken(s), newGossipKey(s),
 		newVersion(s), newCompletion(s),
 	)

@@ -56,7 +56,7 @@ func (s *screen) show(text string) error {
 		if i > 0 {
 			b.WriteString("\r\n")
 		}
-		b.WriteString(cut(line, width) + clearLine)
+		b.WriteString(cut(line, width-1) + clearLine) // in the last column it would clear what was just written
 	}
 	b.WriteString(clearBelow)
 	_, err := io.WriteString(s.out, b.String())

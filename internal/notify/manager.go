@@ -77,7 +77,7 @@ func (m *Manager) send(lines ...string) error {
 		}
 		return fmt.Errorf("tell the service manager: %w", err)
 	}
-	defer c.Close()
+	defer func() { _ = c.Close() }() // a datagram is sent or not
 	// The socket's queue may be full: what is said then is said again, or late.
 	if err := c.SetWriteDeadline(time.Now().Add(time.Second)); err != nil {
 		return fmt.Errorf("tell the service manager: %w", err)

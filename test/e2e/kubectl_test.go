@@ -136,7 +136,7 @@ func (o *output) String() string {
 
 func (r *relay) startKubectl(args ...string) *process {
 	r.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Minute)
 	p := &process{Cmd: r.kubectlCommand(ctx, args...), lines: make(chan string, 1024), errs: &output{}}
 	p.Stderr = p.errs
 	var err error

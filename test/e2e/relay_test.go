@@ -89,7 +89,12 @@ func startRelay(t testing.TB, args ...string) *relay {
 // standard output. Where the process ends before, they end.
 func launch(t testing.TB, args ...string) (*relay, <-chan string) {
 	t.Helper()
-	cmd := exec.Command(kuberelay, args...)
+	return launchCommand(t, exec.Command(kuberelay, args...))
+}
+
+// launchCommand is launch of a command that becomes kuberelay.
+func launchCommand(t testing.TB, cmd *exec.Cmd) (*relay, <-chan string) {
+	t.Helper()
 	cmd.Env = append(os.Environ(), "KUBECONFIG=")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	stdout, err := cmd.StdoutPipe()

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -21,6 +22,12 @@ import (
 // configuration's lists, a line each.
 type setup struct {
 	credentials, policies, clients, listeners []string
+
+	cluster   string   // its entry; default: all servers, as they are
+	upstreams []string // the servers' names in kuberelay's status; default: their addresses
+	admin     string   // address; default 127.0.0.1:0
+	gossip    string   // section; default: none
+	launcher  []string // a command that runs the one that follows; default: none
 }
 
 // The policies of the tests. RBAC allows each of alice and bob something else.
@@ -51,6 +58,15 @@ func (s *served) auditFile() string { return filepath.Join(s.dir, "audit.jsonl")
 // others.
 func startServe(t *testing.T, c setup) *served {
 	t.Helper()
+	s := newServed(t, c)
+	s.write(t)
+	s.start(t)
+	return s
+}
+
+// newServed makes a directory for a process, and the setup whole.
+func newServed(t *testing.T, c setup) *served {
+	t.Helper()
 	dir, err := os.MkdirTemp(cacheDir, "serve-")
 	check(t, err)
 	check(t, os.Chmod(dir, 0o755)) // the socket is for other users
@@ -66,15 +82,30 @@ func startServe(t *testing.T, c setup) *served {
 			fmt.Sprintf(`{name: team, address: "127.0.0.1:0", mode: shared, cluster: lab, tls: %s, identify: [bearer]}`, servingTLS(t)),
 		}
 	}
-	s.write(t)
-	s.start(t)
+	if c.cluster == "" {
+		s.setup.cluster = fmt.Sprintf("{name: lab, kubeconfig: {path: %s}, servers: [%s]}", cluster.Kubeconfig(), serverURLs())
+	}
+	if c.upstreams == nil {
+		s.setup.upstreams = serverIDs()
+	}
+	if c.admin == "" {
+		s.setup.admin = "127.0.0.1:0"
+	}
 	return s
 }
 
-// start runs the process.
+// start runs the process and waits until the servers are READY.
 func (s *served) start(t *testing.T) {
 	t.Helper()
-	r, stdout := launch(t, "serve", "--config="+s.config())
+	s.launch(t)
+	s.awaitAllReady(s.setup.upstreams, 30*time.Second)
+}
+
+// launch runs the process and waits until it listens.
+func (s *served) launch(t *testing.T) {
+	t.Helper()
+	command := append(slices.Clone(s.setup.launcher), kuberelay, "serve", "--config="+s.config())
+	r, stdout := launchCommand(t, exec.Command(command[0], command[1:]...))
 	s.relay = r
 	for range s.setup.listeners {
 		line, ok := <-stdout
@@ -91,7 +122,6 @@ func (s *served) start(t *testing.T) {
 		}
 	}
 	r.Admin = r.adminURL()
-	r.awaitAllReady(serverIDs(), 30*time.Second)
 }
 
 // write writes the configuration file.
@@ -115,12 +145,15 @@ func (s *served) text() string {
 		}
 	}
 	fmt.Fprintf(&b, "apiVersion: kuberelay/v1alpha1\nkind: Configuration\n")
-	list("clusters", fmt.Sprintf("{name: lab, kubeconfig: {path: %s}, servers: [%s]}", cluster.Kubeconfig(), serverURLs()))
+	list("clusters", s.setup.cluster)
 	list("credentials", s.setup.credentials...)
 	list("policies", s.setup.policies...)
 	list("clients", s.setup.clients...)
 	list("listeners", s.setup.listeners...)
-	fmt.Fprintf(&b, "admin: {address: \"127.0.0.1:0\", controlSocket: %s}\n", filepath.Join(s.dir, "admin.sock"))
+	if s.setup.gossip != "" {
+		fmt.Fprintf(&b, "gossip: %s\n", s.setup.gossip)
+	}
+	fmt.Fprintf(&b, "admin: {address: %q, controlSocket: %s}\n", s.setup.admin, filepath.Join(s.dir, "admin.sock"))
 	fmt.Fprintf(&b, "log: {level: info, format: json, accessLog: false}\n")
 	fmt.Fprintf(&b, "audit: {file: %s}\n", s.auditFile())
 	fmt.Fprintf(&b, "stateFile: %s\n", filepath.Join(s.dir, "state.json"))

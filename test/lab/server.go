@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -58,18 +60,18 @@ func (l *Lab) newServer(i int) (*Server, error) {
 
 // useRelay puts a relay at the server's port, before the first start.
 func (s *Server) useRelay() {
-	s.relay = newForwarder(loopback(s.port), func() (string, error) { return loopback(s.inner), nil })
+	s.relay = newForwarder(s.AddressAt(s.lab.opts.BindAddress), func() (string, error) { return loopback(s.inner), nil })
 	s.component.onExit = s.relay.down
 }
 
 func (s *Server) args() []string {
-	port, l := s.port, s.lab
+	port, bind, l := s.port, s.lab.opts.BindAddress, s.lab
 	if s.relay != nil {
-		port = s.inner
+		port, bind = s.inner, "127.0.0.1"
 	}
 	args := []string{
 		"--etcd-servers=" + l.etcdURL,
-		"--bind-address=127.0.0.1",
+		"--bind-address=" + bind,
 		"--advertise-address=127.0.0.1",
 		fmt.Sprintf("--secure-port=%d", port),
 		"--tls-cert-file=" + l.pki.file("apiserver.crt"),
@@ -129,6 +131,10 @@ func (s *Server) URL() string { return "https://" + s.Address() }
 
 // Address is the server's host:port. It is the same after a restart.
 func (s *Server) Address() string { return loopback(s.port) }
+
+// AddressAt is the server's host:port where this machine is host, an IPv4
+// address. It answers there if Options.BindAddress is 0.0.0.0.
+func (s *Server) AddressAt(host string) string { return net.JoinHostPort(host, strconv.Itoa(s.port)) }
 
 // PID is the server's process ID, 0 when it is not running.
 func (s *Server) PID() int { return s.pid() }

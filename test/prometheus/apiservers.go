@@ -13,6 +13,7 @@ import (
 type apiServers struct {
 	servers  []*httptest.Server
 	requests []atomic.Int64 // for objects, by server
+	unlucky  atomic.Int64   // requests for the pod of that name
 	ca       []byte         // PEM
 }
 
@@ -45,6 +46,16 @@ func (a *apiServers) handler(i int) http.Handler {
 		`{"name":"pods","singularName":"pod","namespaced":true,"kind":"Pod","verbs":["create","get","list","watch"]}]}`)
 	serve("/api/v1/namespaces/kube-system", `{"kind":"Namespace","apiVersion":"v1","metadata":{"name":"kube-system","uid":"prometheus"}}`)
 	serve("/api/v1/namespaces/default/pods/a", `{"kind":"Pod","apiVersion":"v1","metadata":{"name":"a","namespace":"default"}}`)
+	// The first attempt of each request fails, whoever gets it.
+	mux.HandleFunc("/api/v1/namespaces/default/pods/unlucky", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		if a.unlucky.Add(1)%2 == 1 {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			_, _ = w.Write([]byte(`{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"ServiceUnavailable","code":503}`))
+			return
+		}
+		_, _ = w.Write([]byte(`{"kind":"Pod","apiVersion":"v1","metadata":{"name":"unlucky","namespace":"default"}}`))
+	})
 	mux.HandleFunc("/api/v1/namespaces/default/pods", func(w http.ResponseWriter, r *http.Request) {
 		a.requests[i].Add(1)
 		w.Header().Set("Content-Type", "application/json")

@@ -76,6 +76,7 @@ func makeTraffic(ctx context.Context, r *relay, servers *apiServers) error {
 		{"GET", "/api/v1/secrets", workerToken, 403},
 		{"GET", "/api/v1//pods", workerToken, 400},
 		{"GET", pods, brokenToken, 503},
+		{"GET", pods + "/unlucky", workerToken, 200}, // at the second attempt
 	} {
 		a, err := do(ctx, step.method, base+step.path, step.token)
 		if err != nil {
@@ -106,7 +107,7 @@ func makeTraffic(ctx context.Context, r *relay, servers *apiServers) error {
 		if err := strangePacket(ctx, r.gossip); err != nil {
 			return err
 		}
-		for _, path := range []string{pods, pods + "/a"} {
+		for _, path := range []string{pods, pods + "/a", pods + "/unlucky"} {
 			if _, err := get(ctx, base+path, workerToken); err != nil {
 				return err
 			}

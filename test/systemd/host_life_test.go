@@ -8,8 +8,6 @@ import (
 
 // One host's life, in order: each step begins where the one before it ended.
 func TestOneHost(t *testing.T) {
-	broker, err := cluster.CreateBroker(t.Context())
-	must(t, err)
 	h := boot(t, 1)
 	step := func(name string, f func(*testing.T, *host)) bool {
 		return t.Run(name, func(t *testing.T) {
@@ -25,19 +23,20 @@ func TestOneHost(t *testing.T) {
 		}
 		h.run("systemctl is-enabled kuberelay && kubectl-relay --version && test -f /usr/share/man/man1/kuberelay-serve.1.gz")
 	}) || !step("configured, it is ready, and says so", func(t *testing.T, h *host) {
-		h.configure(t, broker)
+		h.configure(t)
 		t.Log(h.run("systemctl --no-pager status kuberelay"))
 	}) {
 		return
 	}
 	step("clients of the host are known by their user", usersAreKnown)
 	step("a restart under load refuses and fails nothing", func(t *testing.T, h *host) {
-		l := newLoad(t, h)
+		l := newLoad(t, h.address)
 		l.during(200, 50, func() { h.run("systemctl restart kuberelay") })
 		l.check(50)
 	})
+	step("a restart lets a session end", sessionEnds)
 	step("an upgrade under load refuses and fails nothing", func(t *testing.T, h *host) {
-		l := newLoad(t, h)
+		l := newLoad(t, h.address)
 		l.during(200, 50, func() { h.run("dpkg --install /var/tmp/1.deb") })
 		l.check(50)
 		if v := h.run("curl -s http://127.0.0.1:9801/api/v1/status"); !strings.Contains(v, `"v0.0.2"`) {
@@ -46,7 +45,7 @@ func TestOneHost(t *testing.T) {
 		h.awaitReady()
 	})
 	step("a reload under load ends no watch", func(t *testing.T, h *host) {
-		l := newLoad(t, h)
+		l := newLoad(t, h.address)
 		l.during(50, 10, func() { h.run("systemctl reload kuberelay && systemctl kill --signal=HUP kuberelay") })
 		l.check(0)
 	})
@@ -96,9 +95,27 @@ func usersAreKnown(t *testing.T, h *host) {
 	}
 }
 
+// sessionEnds restarts kuberelay while somebody is in a pod.
+func sessionEnds(t *testing.T, h *host) {
+	must(t, cluster.CreatePod(t.Context(), "session"))
+	session, out := h.kubectl(h.address, "exec", "session", "--", "sh", "-c", "echo begun; sleep 3; echo ended")
+	must(t, session.Start())
+	h.await("the session", 30*time.Second, func() string {
+		if !strings.Contains(out.String(), "begun") {
+			return out.String()
+		}
+		return ""
+	})
+	h.run("systemctl restart kuberelay")
+	if err := session.Wait(); err != nil || !strings.Contains(out.String(), "ended") {
+		t.Errorf("the session was cut: %v\n%s", err, out.String())
+	}
+	h.awaitReady()
+}
+
 func badReload(t *testing.T, h *host) {
 	before := h.now()
-	h.run("cp /etc/kuberelay/config.yaml /root/good && sed 's/mode: shared/mode: sharde/' /root/good > /etc/kuberelay/config.yaml")
+	h.run("cp /etc/kuberelay/config.yaml /var/tmp/good && sed 's/mode: shared/mode: sharde/' /var/tmp/good > /etc/kuberelay/config.yaml")
 	out, err := h.try("systemctl reload kuberelay")
 	if err == nil {
 		t.Errorf("the reload has succeeded: %s", out)
@@ -113,7 +130,7 @@ func badReload(t *testing.T, h *host) {
 		return ""
 	})
 	usersAreKnown(t, h)
-	h.run("cp /root/good /etc/kuberelay/config.yaml && systemctl reload kuberelay")
+	h.run("cp /var/tmp/good /etc/kuberelay/config.yaml && systemctl reload kuberelay")
 	h.awaitReady()
 }
 
@@ -159,11 +176,11 @@ func missingCredential(t *testing.T, h *host) {
 	}
 	const field = "error: /etc/kuberelay/config.yaml:9: credentials[0].tokenFile: "
 	const unit = "/etc/systemd/system/kuberelay.service.d/test.conf"
-	h.run("cp " + unit + " /root/unit && sed -i 's/Credential=prod.token/Credential=other/' " + unit)
+	h.run("cp " + unit + " /var/tmp/unit && sed -i 's/Credential=prod.token/Credential=other/' " + unit)
 	refused(field + "stat /run/credentials/kuberelay.service/prod.token: no such file or directory")
-	h.run("cp /root/unit " + unit + " && mv /etc/kuberelay/secrets/prod.token /root/")
+	h.run("cp /var/tmp/unit " + unit + " && mv /etc/kuberelay/secrets/prod.token /var/tmp/")
 	refused("status=243/CREDENTIALS") // the rest is systemd's, and differs from version to version
-	h.run("mv /root/prod.token /etc/kuberelay/secrets/")
+	h.run("mv /var/tmp/prod.token /etc/kuberelay/secrets/")
 	h.awaitReady() // by itself: it is tried again and again
 }
 

@@ -37,7 +37,7 @@ func boot(t *testing.T, i int) *host {
 	nspawn := exec.Command("nsenter", "--net=/run/netns/"+bridge.name, "systemd-nspawn", "--quiet", "--directory="+h.files,
 		"--machine=bastion-"+strconv.Itoa(i), "--boot", "--network-bridge="+bridgeName, "--register=no", "--keep-unit", "--console=pipe")
 	nspawn.Stdout, nspawn.Stderr = log, log
-	must(t, nspawn.Start())
+	must(t, cluster.StartChild(nspawn))
 	ended := make(chan error, 1)
 	go func() { ended <- nspawn.Wait() }()
 	t.Cleanup(func() {
@@ -57,7 +57,7 @@ func boot(t *testing.T, i int) *host {
 		default:
 		}
 		children, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", nspawn.Process.Pid, nspawn.Process.Pid))
-		for _, child := range strings.Fields(string(children)) {
+		for child := range strings.FieldsSeq(string(children)) {
 			if name, _ := os.ReadFile("/proc/" + child + "/comm"); strings.TrimSpace(string(name)) == "systemd" {
 				h.leader = child
 			}
@@ -142,7 +142,7 @@ func (h *host) awaitReady() {
 // journal is what kuberelay's unit has said since a cursor; see now.
 func (h *host) journal(since string) string {
 	h.t.Helper()
-	return h.run("journalctl --no-pager --output=cat --unit=kuberelay --after-cursor='" + since + "'")
+	return h.run("journalctl --sync; journalctl --no-pager --output=cat --unit=kuberelay --after-cursor='" + since + "'")
 }
 
 func (h *host) now() (cursor string) {

@@ -35,21 +35,23 @@ type load struct {
 	watching int      // now
 }
 
-func newLoad(t *testing.T, h *host) *load {
+func newLoad(t *testing.T, address string) *load {
 	t.Helper()
 	ca, err := os.ReadFile(cluster.CAFile())
 	must(t, err)
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(ca)
 	transport := &http.Transport{
-		DialContext:         func(ctx context.Context, _, address string) (net.Conn, error) { return bridge.dial(ctx, "tcp4", address) },
+		DialContext: func(ctx context.Context, _, address string) (net.Conn, error) {
+			return bridge.dial(ctx, "tcp4", address)
+		},
 		TLSClientConfig:     &tls.Config{RootCAs: pool},
 		MaxIdleConnsPerHost: 100,
 	}
 	single := transport.Clone()
 	single.DisableKeepAlives = true
 	t.Cleanup(transport.CloseIdleConnections)
-	return &load{t: t, base: "https://" + net.JoinHostPort(h.address, "8443"), kept: &http.Client{Transport: transport}, new: &http.Client{Transport: single}}
+	return &load{t: t, base: "https://" + net.JoinHostPort(address, "8443"), kept: &http.Client{Transport: transport}, new: &http.Client{Transport: single}}
 }
 
 func (l *load) get(ctx context.Context, client *http.Client, path string) (*http.Response, error) {

@@ -17,6 +17,7 @@ import (
 // What all tests share.
 var (
 	cluster  *lab.Lab
+	broker   string // a token that may impersonate
 	bridge   *network
 	tree     string    // of files, of which hosts are copies
 	packages [2]string // two versions of the .deb, the older first
@@ -66,6 +67,9 @@ func run(m *testing.M) (code int, err error) {
 		return 1, err
 	}
 	defer func() { err = errors.Join(err, cluster.Close()) }()
+	if broker, err = cluster.CreateBroker(ctx); err != nil {
+		return 1, err
+	}
 	for i, s := range cluster.Servers {
 		if err := bridge.forward(apiPort+i, s.Address()); err != nil {
 			return 1, err

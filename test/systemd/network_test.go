@@ -16,11 +16,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The hosts' network (RFC 5737), the outside's address there, and the first
-// port at which API servers are reached.
+// The hosts' network (RFC 5737): the outside's address there, the one that
+// floats between hosts, and the first port at which API servers are reached.
 const (
-	outside = "192.0.2.1"
-	apiPort = 6443
+	outside  = "192.0.2.1"
+	floating = "192.0.2.100"
+	apiPort  = 6443
 )
 
 func address(host int) string { return "192.0.2." + strconv.Itoa(10+host) }

@@ -44,7 +44,7 @@ listeners:
   mode: shared
   cluster: prod
   identify: [bearer]
-  hosts: [ADDRESS]
+  hosts: [ADDRESS, FLOATING]
   tls: {certFile: /etc/kuberelay/tls.crt, keyFile: /etc/kuberelay/tls.key}
 admin: {address: "127.0.0.1:9801", controlSocket: /run/kuberelay/admin.sock}
 audit: {file: /var/log/kuberelay/audit.jsonl}
@@ -60,7 +60,7 @@ func (h *host) install(t *testing.T) {
 }
 
 // configure writes what an administrator writes, and starts the service.
-func (h *host) configure(t *testing.T, broker string) {
+func (h *host) configure(t *testing.T) {
 	t.Helper()
 	ca, err := os.ReadFile(cluster.CAFile())
 	must(t, err)
@@ -72,7 +72,7 @@ func (h *host) configure(t *testing.T, broker string) {
 clusters: [{name: c, cluster: {server: %q, tls-server-name: localhost, certificate-authority-data: %s}}],
 users: [{name: u, user: {token: %q}}], contexts: [{name: c, context: {cluster: c, user: u}}]}`,
 		servers[0], base64.StdEncoding.EncodeToString(ca), broker), 0o600, "kuberelay:")
-	cert, key, err := cluster.IssueServing(fmt.Sprintf("bastion-%d", h.index), h.address)
+	cert, key, err := cluster.IssueServing(fmt.Sprintf("bastion-%d", h.index), h.address, floating)
 	must(t, err)
 	for from, to := range map[string]string{cert: "/etc/kuberelay/tls.crt", key: "/etc/kuberelay/tls.key"} {
 		pem, err := os.ReadFile(from)
@@ -85,7 +85,7 @@ users: [{name: u, user: {token: %q}}], contexts: [{name: c, context: {cluster: c
 	h.write("/etc/systemd/system/kuberelay-tls.socket.d/test.conf", "[Socket]\nListenStream=\nListenStream=8443\n", 0o644, "root:")
 	sum := sha256.Sum256([]byte(clientToken))
 	h.write("/etc/kuberelay/config.yaml", strings.NewReplacer(
-		"SERVERS", strings.Join(servers[1:], ", "), "HASH", hex.EncodeToString(sum[:]), "ADDRESS", h.address,
+		"SERVERS", strings.Join(servers[1:], ", "), "HASH", hex.EncodeToString(sum[:]), "ADDRESS", h.address, "FLOATING", floating,
 	).Replace(configuration), 0o644, "root:")
 	h.run("useradd --create-home alice && systemctl daemon-reload && systemctl enable --now kuberelay.socket kuberelay-api.socket kuberelay-tls.socket && systemctl start kuberelay")
 	h.awaitReady()

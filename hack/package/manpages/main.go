@@ -63,7 +63,7 @@ func help(program string, command ...string) (text, error) {
 }
 
 func save(directory string, p page) error {
-	return os.WriteFile(filepath.Join(directory, p.name+".1"), []byte(p.roff()), 0o644)
+	return os.WriteFile(filepath.Join(directory, p.name+".1"), []byte(p.roff()), 0o600)
 }
 
 func lowerFirst(s string) string {

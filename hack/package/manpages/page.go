@@ -68,7 +68,7 @@ func prose(b *strings.Builder, text string) {
 
 func verbatim(b *strings.Builder, lines []string) {
 	b.WriteString(".nf\n")
-	for _, line := range strings.Split(strings.Trim(strings.Join(lines, "\n"), "\n"), "\n") {
+	for line := range strings.SplitSeq(strings.Trim(strings.Join(lines, "\n"), "\n"), "\n") {
 		if line == "" {
 			b.WriteString(".sp\n")
 			continue

@@ -1,0 +1,152 @@
+package e2e
+
+import (
+	"context"
+	"os"
+	"strings"
+	"testing"
+	"time"
+)
+
+// partitions are how long a node is cut off: 20 s, and with KUBERELAY_E2E_LONG,
+// as make mesh sets it, a minute and ten, too.
+func partitions() []time.Duration {
+	all := []time.Duration{20 * time.Second}
+	if os.Getenv("KUBERELAY_E2E_LONG") != "" {
+		all = append(all, time.Minute, 10*time.Minute)
+	}
+	return all
+}
+
+// TestMeshPartition cuts a node off from its peers, not from the API servers,
+// under load on all nodes. Operators decide something on both sides.
+func TestMeshPartition(t *testing.T) {
+	t.Parallel()
+	pod := newPod(t)
+	network := newMeshNetwork(t, 3)
+	if network.name == "" {
+		t.Log("left out: nothing can be cut off")
+		return
+	}
+	_, loads, clients := meshPeople(t, 3)
+	m := startMesh(t, network, meshOptions{clients: clients})
+	first, second, third := m.nodes[0], m.nodes[1], m.nodes[2]
+	running := m.startLoad(loads, m.nodes...)
+	drained := first.setup.upstreams[2]
+	var shells []*streams // one on each node, from the beginning to the end
+	for i, n := range m.nodes {
+		shells = append(shells, &streams{name: loads[i].name, shell: n.byToken(loads[i]).startKubectl("exec", "-i", pod, "--", "cat")})
+	}
+	alive := func() {
+		t.Helper()
+		for _, s := range shells {
+			s.shellAlive(t)
+		}
+	}
+	alive()
+	for _, length := range partitions() {
+		begun := time.Now()
+		network.isolate(2)
+		apart := third.awaitPeers(map[string]string{"node-1": "dead", "node-2": "dead"}, 20*time.Second)
+		first.awaitPeers(map[string]string{"node-2": "alive", "node-3": "dead"}, 20*time.Second)
+		first.must("drain", "lab", drained)
+		third.must("revoke", "alice")
+		first.awaitDecided(decided{drained: []string{drained}}, time.Second)
+		second.awaitDecided(decided{drained: []string{drained}}, time.Second)
+		third.awaitDecided(decided{revoked: []string{"alice"}}, time.Second)
+		ended := time.NewTimer(length - time.Since(begun))
+		<-ended.C
+		alive()
+		network.rejoin(2)
+		healed := time.Now()
+		whole := m.awaitWhole(20 * time.Second)
+		for _, n := range m.nodes {
+			n.awaitDecided(decided{drained: []string{drained}, revoked: []string{"alice"}}, 20*time.Second-time.Since(healed))
+		}
+		converged := time.Since(healed)
+		t.Logf("cut off for %v: the third had lost both others after %v; whole again %v after the end of it, both sides' decisions everywhere after %v",
+			length, apart.Round(time.Millisecond), whole.Round(time.Millisecond), converged.Round(time.Millisecond))
+
+		// Back again, from nodes that did not decide it.
+		third.must("undrain", "lab", drained)
+		second.must("revoke", "alice", "--lift")
+		for _, n := range m.nodes {
+			n.awaitDecided(decided{}, time.Second)
+		}
+	}
+	alive()
+	running.check(t, false)
+}
+
+// TestMeshWithoutUDP blocks UDP between two of three nodes, and not TCP.
+func TestMeshWithoutUDP(t *testing.T) {
+	t.Parallel()
+	network := newMeshNetwork(t, 3)
+	if network.name == "" {
+		t.Log("left out: nothing can be blocked")
+		return
+	}
+	_, loads, clients := meshPeople(t, 3)
+	m := startMesh(t, network, meshOptions{clients: clients})
+	running := m.startLoad(loads, m.nodes...)
+	failed := func() (sum float64) {
+		for _, n := range m.nodes {
+			sum += n.count("kuberelay_gossip_peer_events_total", `event="failed"`)
+		}
+		return sum
+	}
+	sees := func(n *meshNode, peer, udp string) func(meshStatus) bool {
+		return func(s meshStatus) bool {
+			for _, p := range s.Peers {
+				if p.Name == peer {
+					return p.UDP == udp
+				}
+			}
+			return false
+		}
+	}
+	for peer, n := range map[string]*meshNode{"node-3": m.nodes[1], "node-2": m.nodes[2]} {
+		n.awaitStatus("UDP to "+peer, 20*time.Second, sees(n, peer, "ok"))
+	}
+	begun := time.Now()
+	network.blockUDP(1, 2)
+	for peer, n := range map[string]*meshNode{"node-3": m.nodes[1], "node-2": m.nodes[2]} {
+		n.awaitStatus("UDP to "+peer+" blocked", time.Minute, sees(n, peer, "blocked"))
+		t.Logf("the status of %s says that UDP to %s is blocked %v after that", nodeName(n.index), peer, time.Since(begun).Round(time.Millisecond))
+		ctx, cancel := context.WithDeadline(t.Context(), begun.Add(time.Minute))
+		_, err := n.log.wait(ctx, func(line string) bool {
+			return strings.Contains(line, "UDP to the peer is blocked") && strings.Contains(line, peer)
+		})
+		cancel()
+		if err != nil {
+			t.Errorf("the log of %s does not say so", nodeName(n.index))
+		}
+		if out := n.operate("status").stdout; !strings.Contains(out, "blocked") {
+			t.Errorf("kuberelay status on %s does not say so: %s", nodeName(n.index), out)
+		}
+	}
+	m.nodes[0].awaitStatus("UDP", time.Second, func(s meshStatus) bool {
+		return sees(m.nodes[0], "node-2", "ok")(s) && sees(m.nodes[0], "node-3", "ok")(s)
+	})
+
+	// Decisions do not wait for a packet.
+	m.nodes[1].must("revoke", "alice")
+	took := m.nodes[2].awaitDecided(decided{revoked: []string{"alice"}}, 2*time.Second)
+	t.Logf("a revocation reached the node behind the block after %v", took.Round(time.Millisecond))
+
+	// Longer than it takes memberlist to give a peer up.
+	held := time.NewTimer(12 * time.Second)
+	<-held.C
+	if n := failed(); n != 0 {
+		t.Errorf("peers were taken for dead %v times", n)
+	}
+	m.awaitWhole(time.Second)
+
+	network.unblockUDP(1, 2)
+	begun = time.Now()
+	for peer, n := range map[string]*meshNode{"node-3": m.nodes[1], "node-2": m.nodes[2]} {
+		n.awaitStatus("UDP to "+peer+" not blocked", time.Minute, sees(n, peer, "ok"))
+	}
+	t.Logf("UDP is ok again %v after the end of it", time.Since(begun).Round(time.Millisecond))
+	running.check(t, false)
+}

@@ -1,0 +1,53 @@
+package e2e
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+)
+
+// TestMeshRumour kills an API server that only the first node uses, and the
+// others hardly ever probe. With gossip, they have it DOWN within a second; the
+// nodes beside them, without, find out by themselves.
+func TestMeshRumour(t *testing.T) {
+	restored(t)
+	network := newMeshNetwork(t, 3)
+	_, loads, clients := meshPeople(t, 3)
+	o := meshOptions{clients: clients, healthCheck: ", healthCheck: {interval: 10s}"}
+	with := startMesh(t, network, o)
+	o.alone = true
+	without := startMesh(t, network, o)
+	var running []*meshLoad
+	for _, m := range []*mesh{with, without} {
+		running = append(running, m.startLoad(loads, m.nodes[0]))
+	}
+	victim := cluster.Servers[1]
+	id := victim.AddressAt(network.serversHost())
+	killed := time.Now()
+	check(t, victim.Kill())
+
+	downs := func(m *mesh) (after []time.Duration) {
+		t.Helper()
+		for _, n := range m.nodes {
+			n.awaitState(id, "DOWN", 30*time.Second)
+			all, err := n.upstreams()
+			check(t, err)
+			after = append(after, all[id].Since.Sub(killed))
+		}
+		return after
+	}
+	figures := func(after []time.Duration) string {
+		return fmt.Sprintf("DOWN after kill -9 on the first node %v, on the others %v and %v", after[0].Round(time.Millisecond),
+			after[1].Round(time.Millisecond), after[2].Round(time.Millisecond))
+	}
+	told := downs(with)
+	t.Log("with gossip: ", figures(told))
+	if late := slices.Max(told) - slices.Min(told); late > time.Second {
+		t.Errorf("the last node has it DOWN %v after the first, want 1 s at most", late)
+	}
+	t.Log("without:     ", figures(downs(without)))
+	for _, l := range running {
+		l.check(t, true)
+	}
+}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -8,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kuberelay/kuberelay/config"
+	"github.com/kuberelay/kuberelay/gossip"
 )
 
 const checkLong = `Reads a configuration file as kuberelay serve does and prints everything that is
@@ -52,6 +54,10 @@ func check(s streams, file string) error {
 	if err != nil {
 		return err
 	}
+	if err := checkGossip(cfg.Gossip); err != nil {
+		fmt.Fprintf(s.out, "%s: gossip: %v\n", file, err)
+		return fmt.Errorf("1 problem in %s", file)
+	}
 	for _, warning := range cfg.Warnings(time.Now()) {
 		fmt.Fprintf(s.err, "warning: %s\n", warning)
 	}
@@ -59,6 +65,19 @@ func check(s streams, file string) error {
 		count(len(cfg.Clusters), "cluster"), count(len(cfg.Clients), "client"), count(len(cfg.Listeners), "listener"))
 	return err
 }
+
+// checkGossip looks up this host's own addresses, which a reload does not: it
+// must not depend on a name server.
+func checkGossip(c gossip.Config) error {
+	if !c.Enabled() {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), lookupTimeout)
+	defer cancel()
+	return c.Check(ctx)
+}
+
+const lookupTimeout = 5 * time.Second
 
 func count(n int, noun string) string {
 	if n == 1 {

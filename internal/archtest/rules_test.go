@@ -11,8 +11,8 @@ package archtest
 // and that line is what a review looks at.
 var imports = map[string][]string{
 	"cmd/kuberelay": {
-		"daemon", "config", "admin", "auth", "auth/identify", "gossip", "health", "proxy/filter",
-		"internal/endpoints", "internal/listen", "internal/logging", "internal/notify",
+		"daemon", "config", "admin", "auth/identify", "gossip", "health", "proxy/filter",
+		"internal/doctor", "internal/listen", "internal/logging", "internal/notify",
 	},
 	"daemon": {
 		"config", "proxy", "proxy/filter", "proxy/static", "balancer", "health", "audit", "gossip", "admin",
@@ -44,14 +44,17 @@ var imports = map[string][]string{
 	"internal/archtest":      {},
 	"internal/cmd/schemagen": {"config", "internal/strict", "audit", "auth", "auth/identify", "auth/policy"},
 	"internal/cmd/testcount": {},
-	"internal/endpoints":     {},
-	"internal/fakeapi":       {},
-	"internal/h1":            {},
-	"internal/listen":        {},
-	"internal/logging":       {},
-	"internal/notify":        {},
-	"internal/peer":          {},
-	"internal/strict":        {},
+	"internal/doctor": {
+		"config", "auth", "auth/identify", "admin", "internal/endpoints", "internal/listen",
+	},
+	"internal/endpoints": {},
+	"internal/fakeapi":   {},
+	"internal/h1":        {},
+	"internal/listen":    {},
+	"internal/logging":   {},
+	"internal/notify":    {},
+	"internal/peer":      {},
+	"internal/strict":    {},
 }
 
 // testImports are the packages that any test may import besides those that

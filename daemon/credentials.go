@@ -33,7 +33,13 @@ func (d *Daemon) openCredential(c auth.CredentialConfig) (*credential, error) {
 		Config: c,
 		Log:    opened.log,
 		OnRefresh: func(name, result string) {
-			opened.failing.Store(result != "ok")
+			if failing := result != "ok"; opened.failing.Swap(failing) != failing {
+				text := "the credential " + name + " can be had again"
+				if failing {
+					text = "the credential " + name + " cannot be refreshed"
+				}
+				d.events.Add(admin.Event{Kind: admin.EventCredential, Text: text})
+			}
 			d.metrics.CredentialRefresh(name, result)
 		},
 		OnExpiry: func(name string, t time.Time) {

@@ -164,6 +164,7 @@ func (d *Daemon) Start(ctx context.Context) error {
 	for _, l := range p.listeners {
 		l.serve()
 	}
+	d.events.Add(admin.Event{Kind: admin.EventProcess, Text: "started"})
 	return nil
 }
 

@@ -42,7 +42,7 @@ func (d *Daemon) configStatus() *admin.ConfigStatus {
 		return nil
 	}
 	r := d.reloads.Load()
-	s := &admin.ConfigStatus{File: d.options.ConfigFile, Hash: d.parts.Load().hash, LoadedAt: r.loaded}
+	s := &admin.ConfigStatus{File: d.options.ConfigFile, Hash: d.parts.Load().hash, FileHash: r.hash, LoadedAt: r.loaded}
 	if r.at.IsZero() {
 		return s
 	}
@@ -109,6 +109,7 @@ func (c *cluster) status() admin.ClusterStatus {
 			Reason: st.Reason, Breaker: m.Breaker.String(), Draining: m.Draining,
 			InFlight: m.InFlight, Streams: m.Streams, Weight: math.Round(m.Weight*100) / 100,
 			LastProbe: st.LastProbe, LastError: st.LastError,
+			Latency: c.metrics.Upstream(c.config.Name, m.ID).Latency(),
 		})
 	}
 	return s

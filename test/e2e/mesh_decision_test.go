@@ -85,6 +85,7 @@ func TestMeshDecisions(t *testing.T) {
 	m.restartEach(holds, alice)
 	m.restartAll(holds, alice)
 	m.takeBackWhileAway(id, alice)
+	m.revokeForAWhile(alice)
 	m.revokeWhileAway(alice)
 }
 
@@ -93,9 +94,10 @@ func (m *mesh) restartEach(holds decided, alice *person) {
 	m.t.Helper()
 	for _, n := range m.nodes {
 		n.end(syscall.SIGTERM)
-		n.start(m.t)
-		n.awaitDecided(holds, 0)
+		n.launch(m.t)
 		n.refuses(alice)
+		n.awaitDecided(holds, 0)
+		n.awaitAllReady(n.setup.upstreams, 30*time.Second)
 	}
 	m.awaitWhole(20 * time.Second)
 	for _, n := range m.nodes {
@@ -111,9 +113,9 @@ func (m *mesh) restartAll(holds decided, alice *person) {
 		n.end([]syscall.Signal{syscall.SIGTERM, syscall.SIGKILL, syscall.SIGKILL}[i])
 	}
 	for _, n := range m.nodes {
-		n.start(m.t)
-		n.awaitDecided(holds, 0)
+		n.launch(m.t)
 		n.refuses(alice)
+		n.awaitDecided(holds, 0)
 	}
 	m.awaitWhole(20 * time.Second)
 	for _, n := range m.nodes {
@@ -141,6 +143,30 @@ func (m *mesh) takeBackWhileAway(id string, alice *person) {
 	for _, n := range m.nodes {
 		n.awaitDecided(decided{}, 0)
 		n.allows(alice)
+	}
+}
+
+// revokeForAWhile has a revocation end by itself on all nodes.
+func (m *mesh) revokeForAWhile(alice *person) {
+	m.t.Helper()
+	const length = 2 * time.Second
+	cause := time.Now()
+	m.nodes[1].must("revoke", "alice", "--for="+length.String())
+	for _, n := range m.nodes {
+		n.awaitDecided(decided{revoked: []string{"alice"}}, holdsWithin)
+		n.refuses(alice)
+	}
+	if took := time.Since(cause); took > length {
+		m.t.Fatalf("this took %v, and the revocation is over", took)
+	}
+	for _, n := range m.nodes {
+		n.awaitDecided(decided{}, length+holdsWithin)
+		n.allows(alice)
+	}
+	took := time.Since(cause)
+	m.t.Logf("a revocation for %v was over on all nodes after %v", length, took.Round(time.Millisecond))
+	if took < length {
+		m.t.Errorf("it was over after %v", took)
 	}
 }
 

@@ -32,7 +32,16 @@ func TestMeshKeys(t *testing.T) {
 		}
 		m.awaitSameKeys(len(step.keys), 5*time.Second)
 		t.Logf("%s: on all nodes and known to all %v after the first reload began", step.name, time.Since(begun).Round(time.Millisecond))
+		// Long enough for each to be probed by each. What cannot be decrypted is
+		// counted.
+		held := time.NewTimer(2 * time.Second)
+		<-held.C
 		m.awaitWhole(0)
+		for _, n := range m.nodes {
+			if ignored := n.count("kuberelay_gossip_ignored_total", `reason="key"`); ignored != 0 {
+				t.Errorf("%s: %s has ignored %v messages for their key", step.name, nodeName(n.index), ignored)
+			}
+		}
 	}
 	if after := m.primaryKey(); after == before {
 		t.Errorf("the nodes still encrypt with key %s", before)

@@ -129,8 +129,8 @@ func (n *meshNetwork) build(nodes int) error {
 			bridges,
 			fmt.Sprintf("link add %s type veth peer name gossip netns %s", gossipLink(i), n.namespace(i)),
 			fmt.Sprintf("link set %s master gossip up", gossipLink(i)),
-			fmt.Sprintf("link add clients%d type veth peer name clients netns %s", i, n.namespace(i)),
-			fmt.Sprintf("link set clients%d master clients up", i),
+			fmt.Sprintf("link add %s type veth peer name clients netns %s", clientsLink(i), n.namespace(i)),
+			fmt.Sprintf("link set %s master clients up", clientsLink(i)),
 		)
 	}
 	if err := errors.Join(ipBatch("", host...), ipBatch(n.bridges(), bridges...)); err != nil {
@@ -152,16 +152,19 @@ func (n *meshNetwork) build(nodes int) error {
 // gossipLink is the bridge's end of a node's link to its peers.
 func gossipLink(i int) string { return "gossip" + strconv.Itoa(i) }
 
-// isolate cuts a node off from its peers: nothing arrives, nothing is refused.
-func (n *meshNetwork) isolate(i int) {
+// clientsLink is that of its link to API servers and clients.
+func clientsLink(i int) string { return "clients" + strconv.Itoa(i) }
+
+// cut cuts a link: nothing arrives, nothing is refused.
+func (n *meshNetwork) cut(link string) {
 	n.t.Helper()
-	check(n.t, ip("-n", n.bridges(), "link", "set", gossipLink(i), "down"))
+	check(n.t, ip("-n", n.bridges(), "link", "set", link, "down"))
 }
 
-// rejoin ends isolate.
-func (n *meshNetwork) rejoin(i int) {
+// mend ends cut.
+func (n *meshNetwork) mend(link string) {
 	n.t.Helper()
-	check(n.t, ip("-n", n.bridges(), "link", "set", gossipLink(i), "up"))
+	check(n.t, ip("-n", n.bridges(), "link", "set", link, "up"))
 }
 
 // blockUDP drops the packets between two nodes, in both directions, where they

@@ -165,6 +165,7 @@ type meshPeer struct {
 	Name, State, UDP string
 	Self             bool
 	KeyIDs           []string
+	Observations     []struct{ Upstream, State string }
 }
 
 // meshStatus is part of a node's status.

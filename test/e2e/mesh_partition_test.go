@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -32,7 +33,7 @@ func TestMeshPartition(t *testing.T) {
 	m := startMesh(t, network, meshOptions{clients: clients})
 	first, second, third := m.nodes[0], m.nodes[1], m.nodes[2]
 	running := m.startLoad(loads, m.nodes...)
-	drained := first.setup.upstreams[2]
+	drained, disputed := first.setup.upstreams[2], first.setup.upstreams[1]
 	var shells []*streams // one on each node, from the beginning to the end
 	for i, n := range m.nodes {
 		shells = append(shells, &streams{name: loads[i].name, shell: n.byToken(loads[i]).startKubectl("exec", "-i", pod, "--", "cat")})
@@ -46,7 +47,7 @@ func TestMeshPartition(t *testing.T) {
 	alive()
 	for _, length := range partitions() {
 		begun := time.Now()
-		network.isolate(2)
+		network.cut(gossipLink(2))
 		apart := third.awaitPeers(map[string]string{"node-1": "dead", "node-2": "dead"}, 20*time.Second)
 		first.awaitPeers(map[string]string{"node-2": "alive", "node-3": "dead"}, 20*time.Second)
 		first.must("drain", "lab", drained)
@@ -54,21 +55,31 @@ func TestMeshPartition(t *testing.T) {
 		first.awaitDecided(decided{drained: []string{drained}}, time.Second)
 		second.awaitDecided(decided{drained: []string{drained}}, time.Second)
 		third.awaitDecided(decided{revoked: []string{"alice"}}, time.Second)
+		// Of one server, one side says this and the other one that.
+		first.must("drain", "lab", disputed)
+		third.must("drain", "lab", disputed)
+		third.must("undrain", "lab", disputed)
 		ended := time.NewTimer(length - time.Since(begun))
 		<-ended.C
 		alive()
-		network.rejoin(2)
+		network.mend(gossipLink(2))
 		healed := time.Now()
 		whole := m.awaitWhole(20 * time.Second)
+		var same decided
+		first.awaitStatus("what both sides decided", 20*time.Second-time.Since(healed), func(s meshStatus) bool {
+			same = decided{s.draining(), s.revoked()}
+			return slices.Contains(same.drained, drained) && slices.Equal(same.revoked, []string{"alice"})
+		})
 		for _, n := range m.nodes {
-			n.awaitDecided(decided{drained: []string{drained}, revoked: []string{"alice"}}, 20*time.Second-time.Since(healed))
+			n.awaitDecided(same, 20*time.Second-time.Since(healed))
 		}
 		converged := time.Since(healed)
-		t.Logf("cut off for %v: the third had lost both others after %v; whole again %v after the end of it, both sides' decisions everywhere after %v",
-			length, apart.Round(time.Millisecond), whole.Round(time.Millisecond), converged.Round(time.Millisecond))
+		t.Logf("cut off for %v: the third had lost both others after %v; whole again %v after the end of it, both sides' decisions (%v) everywhere after %v",
+			length, apart.Round(time.Millisecond), whole.Round(time.Millisecond), same, converged.Round(time.Millisecond))
 
 		// Back again, from nodes that did not decide it.
 		third.must("undrain", "lab", drained)
+		second.must("undrain", "lab", disputed)
 		second.must("revoke", "alice", "--lift")
 		for _, n := range m.nodes {
 			n.awaitDecided(decided{}, time.Second)
@@ -148,5 +159,52 @@ func TestMeshWithoutUDP(t *testing.T) {
 		n.awaitStatus("UDP to "+peer+" not blocked", time.Minute, sees(n, peer, "ok"))
 	}
 	t.Logf("UDP is ok again %v after the end of it", time.Since(begun).Round(time.Millisecond))
+	running.check(t, false)
+}
+
+// TestMeshIsolated takes the API servers from one node, and leaves it its peers.
+// It says that it is cut off, and they go on: its word is advice.
+func TestMeshIsolated(t *testing.T) {
+	t.Parallel()
+	network := newMeshNetwork(t, 3)
+	if network.name == "" {
+		t.Log("left out: nothing can be cut off")
+		return
+	}
+	_, loads, clients := meshPeople(t, 3)
+	m := startMesh(t, network, meshOptions{clients: clients})
+	others := m.nodes[:2]
+	running := m.startLoad(loads, others...)
+	begun := time.Now()
+	network.cut(clientsLink(2))
+	alone := m.nodes[2]
+	says := func() bool { // by its control socket, which is no network's
+		return strings.Contains(alone.operate("status").stdout, "THIS HOST SEEMS CUT OFF")
+	}
+	await(t, "word of node-3 that it is cut off", says)
+	t.Logf("node-3 says that it is cut off after %v", time.Since(begun).Round(time.Millisecond))
+	for _, n := range others {
+		n.awaitStatus("node-3 has seen servers DOWN", 2*time.Second, func(s meshStatus) bool {
+			for _, p := range s.Peers {
+				for _, o := range p.Observations {
+					if p.Name == "node-3" && o.State == "DOWN" {
+						return true
+					}
+				}
+			}
+			return false
+		})
+		all, err := n.upstreams()
+		check(t, err)
+		for id, u := range all {
+			if u.State != "READY" || u.Since.After(begun) {
+				t.Errorf("%s has %s %s since %v, want READY since before the cut at %v", nodeName(n.index), id, u.State, u.Since, begun)
+			}
+		}
+	}
+	network.mend(clientsLink(2))
+	begun = time.Now()
+	await(t, "end of node-3's being cut off", func() bool { return !says() })
+	t.Logf("and not any more %v after the end of it", time.Since(begun).Round(time.Millisecond))
 	running.check(t, false)
 }

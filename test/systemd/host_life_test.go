@@ -66,6 +66,7 @@ func TestOneHost(t *testing.T) {
 	})
 	step("a full disk of the audit log is one sentence, and reads go on", fullDisk)
 	step("a credential that is missing is one sentence", missingCredential)
+	step("a second instance has its own files and sockets", secondInstance)
 	step("removed, its configuration stays; purged, it goes", removeAndPurge)
 }
 
@@ -95,10 +96,11 @@ func usersAreKnown(t *testing.T, h *host) {
 	}
 }
 
-// sessionEnds restarts kuberelay while somebody is in a pod.
+// sessionEnds restarts kuberelay while somebody is in a pod, for longer than the
+// watchdog waits.
 func sessionEnds(t *testing.T, h *host) {
 	must(t, cluster.CreatePod(t.Context(), "session"))
-	session, out := h.kubectl(h.address, "exec", "session", "--", "sh", "-c", "echo begun; sleep 3; echo ended")
+	session, out := h.kubectl(h.address, "exec", "session", "--", "sh", "-c", "echo begun; sleep 8; echo ended")
 	must(t, session.Start())
 	h.await("the session", 30*time.Second, func() string {
 		if !strings.Contains(out.String(), "begun") {
@@ -182,6 +184,21 @@ func missingCredential(t *testing.T, h *host) {
 	refused("status=243/CREDENTIALS") // the rest is systemd's, and differs from version to version
 	h.run("mv /var/tmp/prod.token /etc/kuberelay/secrets/")
 	h.awaitReady() // by itself: it is tried again and again
+}
+
+func secondInstance(t *testing.T, h *host) {
+	h.write("/etc/kuberelay/two.token", broker, 0o600, "kuberelay:")
+	h.run(`sed -e '/^- {name: local/d; /^- name: kubectl/,/^  tls:/d; s|systemd:kuberelay-api.socket|systemd:api|; s|9801|9802|' \
+		-e 's|/run/kuberelay/admin|/run/kuberelay/two/admin|; s|log/kuberelay/|log/kuberelay/two/|; s|/run/credentials/kuberelay.service/prod|/etc/kuberelay/two|' \
+		/etc/kuberelay/config.yaml > /etc/kuberelay/two.yaml && systemctl start kuberelay@two.socket kuberelay@two.service`)
+	const ask = "runuser -u alice -- curl -s -o /dev/null -w '%{http_code}' --unix-socket /run/kuberelay/two/api.sock http://localhost/version"
+	if got := h.run(ask); got != "200" {
+		t.Errorf("alice: HTTP %s, want 200", got)
+	}
+	h.run("systemctl reload kuberelay@two && kuberelay status --config /etc/kuberelay/two.yaml && test -s /var/log/kuberelay/two/audit.jsonl && systemctl restart kuberelay@two")
+	if got := h.run(ask); got != "200" {
+		t.Errorf("alice, after a restart: HTTP %s, want 200", got)
+	}
 }
 
 func removeAndPurge(t *testing.T, h *host) {

@@ -158,7 +158,8 @@ func (x *exchange) tunnel(ctx context.Context, upstream h1.Upgraded) {
 	}
 	if cause := context.Cause(ctx); cause != nil {
 		x.err = cause
-		_ = <-fromUpstream // Its side has nothing more to say
+		last := <-fromUpstream
+		x.log("tunnel is ended from here", zap.NamedError("last", last))
 		x.sayWhy(client, cause, &down)
 	}
 	client.Close()

@@ -56,6 +56,11 @@ chaos: ## Kill, stop, cut off and restart API servers under 30 s of load each.
 	@echo "starting a cluster (built for minutes the first time), then about ten minutes of faults"
 	@cd test/e2e && KUBERELAY_E2E_LOAD=30s go test -count=1 -timeout=40m -v -run='Kill|Hang|Restart|Etcd|AllDown|Informer' .
 
+.PHONY: mesh
+mesh: ## Cut hosts that gossip off from each other, for up to ten minutes (root).
+	@echo "starting a cluster (built for minutes the first time), then about fifteen minutes of partitions"
+	@cd test/e2e && KUBERELAY_E2E_LONG=1 go test -count=1 -timeout=40m -v -run=Mesh .
+
 .PHONY: fuzz
 fuzz: ## Run every fuzz target for FUZZTIME (10s).
 	@hack/fuzz.sh "$(FUZZTIME)"

@@ -3,6 +3,7 @@ package config
 import _ "embed" // for the schema
 
 //go:generate sh -c "cd .. && go run ./internal/cmd/schemagen > config/schema.json"
+//go:generate sh -c "cd .. && go run ./internal/cmd/schemagen -markdown > docs/configuration.md"
 
 //go:embed schema.json
 var schema []byte

@@ -29,6 +29,8 @@ func ParseServer(value string) (*url.URL, error) {
 		return nil, serverError(value, "it holds a user or password, which belong in the kubeconfig")
 	case u.Hostname() == "":
 		return nil, serverError(value, "it has no host")
+	case strings.ContainsFunc(u.Host, func(r rune) bool { return r > '~' }):
+		return nil, serverError(value, "its host is not written in ASCII")
 	case u.Port() == "" && strings.HasSuffix(u.Host, ":"), u.Port() != "" && !validPort(u.Port()):
 		return nil, serverError(value, "its port is not a number from 1 to 65535")
 	case u.Path != "" && u.Path != "/", u.RawQuery != "", u.ForceQuery, u.Fragment != "":

@@ -66,7 +66,7 @@ func ParseTarget(method, path, rawQuery string) Target {
 		parts = parts[2:]
 	}
 	t.Resource = parts[0]
-	if len(parts) > 2 && t.Verb != "watch" && t.Verb != "proxy" {
+	if len(parts) > 2 && t.Verb != "proxy" {
 		t.Subresource = parts[2]
 	}
 	if len(parts) < 2 || parts[1] == "" {

@@ -96,6 +96,15 @@ func (p pulse) sentence() string {
 	if len(s.Clusters) > 1 {
 		text += fmt.Sprintf(" in %d clusters", len(s.Clusters))
 	}
+	if len(s.Peers) > 0 {
+		alive := 0
+		for _, peer := range s.Peers {
+			if peer.State == admin.PeerAlive {
+				alive++
+			}
+		}
+		text += fmt.Sprintf(", %d/%d peers", alive, len(s.Peers))
+	}
 	if s.Config != nil && s.Config.LastReload != nil && !s.Config.LastReload.OK {
 		text += "; the last reload was refused, see kuberelay status"
 	}

@@ -41,6 +41,7 @@ func TestSentenceForTheServiceManager(t *testing.T) {
 		"0/0 API servers ready":               {},
 		"2/3 API servers ready":               {Clusters: []admin.ClusterStatus{prod}},
 		"3/4 API servers ready in 2 clusters": {Clusters: []admin.ClusterStatus{prod, {Upstreams: upstreams("READY")}}},
+		"2/3 API servers ready, 1/2 peers":    {Clusters: []admin.ClusterStatus{prod}, Peers: []admin.PeerStatus{{State: admin.PeerAlive}, {State: admin.PeerDead}}},
 		"2/3 API servers ready; the last reload was refused, see kuberelay status": {Clusters: []admin.ClusterStatus{prod}, Config: refused},
 	} {
 		if got := (pulse{stub{status: s}}).sentence(); got != want {
@@ -121,11 +122,21 @@ func TestServeTellsTheServiceManager(t *testing.T) {
 	}
 	socket, next := messages(t)
 	cmd := command(t, "kuberelay", "serve", "--config="+config)
-	cmd.Env = append(cmd.Env, "NOTIFY_SOCKET="+socket)
+	cmd.Env = append(cmd.Env, "NOTIFY_SOCKET="+socket, "WATCHDOG_USEC=600000")
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	got := []string{next(), next()}
+	const feed = "WATCHDOG=1"
+	other := func() string {
+		for {
+			if m := next(); m != feed {
+				return m
+			}
+		}
+	}
+	got := []string{other(), other()}
+	for next() != feed { // and what is told of the cluster
+	}
 	for _, step := range []struct {
 		signal syscall.Signal
 		hear   int
@@ -134,11 +145,14 @@ func TestServeTellsTheServiceManager(t *testing.T) {
 			t.Fatal(err)
 		}
 		for range step.hear {
-			got = append(got, next())
+			got = append(got, other())
 		}
 	}
 	if err := cmd.Wait(); err != nil {
 		t.Error(err)
+	}
+	if audit, err := os.ReadFile(directory + "/audit.log"); err != nil || len(audit) > 0 {
+		t.Errorf("the watchdog's requests are in the audit log (%v):\n%s", err, audit)
 	}
 	want := []string{"READY=1", "STATUS=0/1 API servers ready", "RELOADING=1", "READY=1", "STOPPING=1", "STATUS=Stopping: requests in flight have 10s to end"}
 	if !slices.Equal(got, want) {

@@ -10,10 +10,10 @@ import (
 	"strings"
 )
 
-// probe is a request that net/http's server answers by itself: it needs a
-// connection that is accepted and served, and leaves nothing in audit logs and
-// metrics. On a TLS listener it is answered 400.
-const probe = "OPTIONS * HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+// probe is a request that net/http's server refuses by itself, because it names
+// no host: it needs a connection that is accepted and served, and leaves nothing
+// in audit logs and metrics. To a TLS listener it is refused as well.
+const probe = "GET / HTTP/1.1\r\nConnection: close\r\n\r\n"
 
 // Answers returns nil if a server of HTTP or HTTPS answers at an address of
 // this machine before ctx ends, whatever it answers.

@@ -20,6 +20,7 @@ func server(t *testing.T, network, address string) *httptest.Server {
 	s := httptest.NewUnstartedServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		t.Errorf("the question has reached the handler, and so the audit log: %s %s", r.Method, r.RequestURI)
 	}))
+	s.Config.DisableGeneralOptionsHandler = true
 	s.Listener.Close()
 	s.Listener = l
 	t.Cleanup(s.Close)

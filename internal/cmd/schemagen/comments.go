@@ -19,14 +19,16 @@ const module = "github.com/kuberelay/kuberelay/"
 // comments are those of the structs of the packages that were read.
 type comments struct {
 	root string
+	// quote stands around the names of fields in a description.
+	quote string
 	// types and fields are by the path of a package, a type's name and, for
 	// fields, their own.
 	types, fields map[string]string
 	read          map[string]bool
 }
 
-func newComments(root string) *comments {
-	return &comments{root: root, types: map[string]string{}, fields: map[string]string{}, read: map[string]bool{}}
+func newComments(root, quote string) *comments {
+	return &comments{root: root, quote: quote, types: map[string]string{}, fields: map[string]string{}, read: map[string]bool{}}
 }
 
 // load reads the package of t.
@@ -98,18 +100,28 @@ func (c *comments) addFields(key string, s *ast.StructType) {
 
 // field returns the description of a field of t.
 func (c *comments) field(t reflect.Type, f reflect.StructField) string {
-	return description(c.fields[t.PkgPath()+"."+t.Name()+"."+f.Name], t)
+	return c.description(c.fields[t.PkgPath()+"."+t.Name()+"."+f.Name], t)
+}
+
+// structure returns the description of a struct.
+func (c *comments) structure(t reflect.Type) string {
+	return c.description(c.types[t.PkgPath()+"."+t.Name()], t)
 }
 
 // description makes one paragraph of a comment, with the names of t's fields as
 // the file spells them.
-func description(comment string, t reflect.Type) string {
+func (c *comments) description(comment string, t reflect.Type) string {
 	text := strings.Join(strings.Fields(comment), " ")
 	text = link.ReplaceAllString(text, "$1")
 	for f := range t.Fields() {
-		if strict.Name(f) != "" {
-			text = regexp.MustCompile(`\b`+f.Name+`\b`).ReplaceAllString(text, strict.Name(f))
+		if strict.Name(f) == "" {
+			continue
 		}
+		pattern := `\b` + f.Name + `\b`
+		if f.Name == "TLS" { // Elsewhere than at its beginning the comment means the protocol.
+			pattern = "^" + pattern
+		}
+		text = regexp.MustCompile(pattern).ReplaceAllString(text, c.quote+strict.Name(f)+c.quote)
 	}
 	return text
 }

@@ -36,6 +36,8 @@ type schema struct {
 	AdditionalProperties any                `json:"additionalProperties,omitempty"`
 	OneOf                []*schema          `json:"oneOf,omitempty"`
 	Defs                 map[string]*schema `json:"$defs,omitempty"`
+
+	order []string // the names of Properties, as the source has them
 }
 
 const durationPattern = `^[-+]?(0|([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|ms|s|m|h))+$`
@@ -48,7 +50,20 @@ type generator struct {
 
 // generate writes the schema of a config.File, whose source is below root.
 func generate(w io.Writer, root string) error {
-	g := generator{comments: newComments(root), defs: map[string]*schema{}}
+	top, err := build(root, "")
+	if err != nil {
+		return err
+	}
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	e.SetEscapeHTML(false)
+	return e.Encode(top)
+}
+
+// build returns the schema of a config.File, with quote around names of fields
+// in the descriptions.
+func build(root, quote string) (*schema, error) {
+	g := generator{comments: newComments(root, quote), defs: map[string]*schema{}}
 	file := config.File{Configuration: config.DefaultConfiguration()}
 	top := &schema{
 		Schema: "https://json-schema.org/draft/2020-12/schema",
@@ -56,13 +71,10 @@ func generate(w io.Writer, root string) error {
 		Title:  "kuberelay configuration, " + config.APIVersion,
 	}
 	if err := g.structure(top, reflect.ValueOf(file)); err != nil {
-		return err
+		return nil, err
 	}
 	top.Defs = g.defs
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	e.SetEscapeHTML(false)
-	return e.Encode(top)
+	return top, nil
 }
 
 // structure fills in the schema of a struct, of which v holds the defaults.
@@ -126,6 +138,7 @@ func (g *generator) property(s *schema, t reflect.Type, f reflect.StructField, v
 		p.MinItems = 1
 	}
 	s.Properties[name] = p
+	s.order = append(s.order, name)
 	return nil
 }
 
@@ -194,7 +207,7 @@ func (g *generator) reference(v reflect.Value) (*schema, error) {
 		if err := g.structure(s, v); err != nil {
 			return nil, err
 		}
-		s.Description = description(g.comments.types[t.PkgPath()+"."+t.Name()], t)
+		s.Description = g.comments.structure(t)
 	}
 	return &schema{Ref: "#/$defs/" + name}, nil
 }

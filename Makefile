@@ -33,7 +33,7 @@ install: build ## Install both into PREFIX/bin (/usr/local), below DESTDIR.
 
 .PHONY: test
 test: ## Run all tests, race detector on: unit, lab, end to end.
-	@hack/test.sh . test/lab test/e2e
+	@hack/test.sh . hack/package test/lab test/e2e
 
 .PHONY: unit
 unit: ## Run the tests of the product's own module only.

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -26,7 +27,10 @@ type listener struct {
 	address string
 	now     atomic.Pointer[serving] // set before it is opened
 	server  *http.Server
+	busy    busy
 	sockets []net.Listener // set by open
+
+	accepting sync.WaitGroup // connections of the sockets
 }
 
 // serving is what is served at an address. It is immutable.
@@ -55,6 +59,7 @@ func (d *Daemon) newListener(address string) (*listener, error) {
 		IdleTimeout:       idleTimeout,
 		ErrorLog:          errorLog,
 		ConnContext:       l.connected,
+		ConnState:         l.busy.note,
 		// OPTIONS * is a request like any other.
 		DisableGeneralOptionsHandler: true,
 	}
@@ -94,7 +99,9 @@ func (l *listener) open(ctx context.Context) error {
 func (l *listener) serve() {
 	l.warn()
 	for _, socket := range l.sockets {
+		l.accepting.Add(1)
 		l.daemon.work.Go(func() {
+			defer l.accepting.Done()
 			err := l.server.Serve(listen.Prepared(socket, l.prepare))
 			if !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) { // close closes both
 				l.daemon.fail(fmt.Errorf("listener %s: %w", l.config().Name, err))
@@ -230,7 +237,7 @@ func (l *listener) retire(grace time.Duration) {
 		ctx, cancel := context.WithTimeout(l.daemon.background, grace)
 		defer cancel()
 		// Its error is that the time was up: then connections are cut.
-		_ = l.server.Shutdown(ctx)
+		_ = l.end(ctx)
 		_ = l.server.Close()
 		<-ctx.Done() // tunnels are not the server's any more
 		l.now.Load().handler.Retire(errRemoved)

@@ -44,7 +44,7 @@ func (d *Daemon) shutdown(ctx context.Context) error {
 		l.close()
 		servers.Go(func() {
 			// Its error is that ctx ended: awaitIdle finds what is left.
-			_ = l.server.Shutdown(ctx)
+			_ = l.end(ctx)
 		})
 	}
 	servers.Wait()

@@ -96,14 +96,18 @@ func (p pulse) sentence() string {
 	if len(s.Clusters) > 1 {
 		text += fmt.Sprintf(" in %d clusters", len(s.Clusters))
 	}
-	if len(s.Peers) > 0 {
-		alive := 0
-		for _, peer := range s.Peers {
-			if peer.State == admin.PeerAlive {
-				alive++
-			}
+	alive, peers := 0, 0
+	for _, peer := range s.Peers {
+		switch {
+		case peer.Self:
+			continue
+		case peer.State == admin.PeerAlive:
+			alive++
 		}
-		text += fmt.Sprintf(", %d/%d peers", alive, len(s.Peers))
+		peers++
+	}
+	if peers > 0 {
+		text += fmt.Sprintf(", %d/%d peers", alive, peers)
 	}
 	if s.Config != nil && s.Config.LastReload != nil && !s.Config.LastReload.OK {
 		text += "; the last reload was refused, see kuberelay status"

@@ -41,7 +41,7 @@ func TestSentenceForTheServiceManager(t *testing.T) {
 		"0/0 API servers ready":               {},
 		"2/3 API servers ready":               {Clusters: []admin.ClusterStatus{prod}},
 		"3/4 API servers ready in 2 clusters": {Clusters: []admin.ClusterStatus{prod, {Upstreams: upstreams("READY")}}},
-		"2/3 API servers ready, 1/2 peers":    {Clusters: []admin.ClusterStatus{prod}, Peers: []admin.PeerStatus{{State: admin.PeerAlive}, {State: admin.PeerDead}}},
+		"2/3 API servers ready, 1/2 peers":    {Clusters: []admin.ClusterStatus{prod}, Peers: []admin.PeerStatus{{Self: true, State: admin.PeerAlive}, {State: admin.PeerAlive}, {State: admin.PeerDead}}},
 		"2/3 API servers ready; the last reload was refused, see kuberelay status": {Clusters: []admin.ClusterStatus{prod}, Config: refused},
 	} {
 		if got := (pulse{stub{status: s}}).sentence(); got != want {

@@ -47,6 +47,9 @@ func TestMeshPartition(t *testing.T) {
 	alive()
 	for _, length := range partitions() {
 		begun := time.Now()
+		m.awaitHealth(time.Minute)
+		t.Logf("memberlist thinks well of all nodes after %v", time.Since(begun).Round(time.Millisecond))
+		begun = time.Now()
 		network.cut(gossipLink(2))
 		apart := third.awaitPeers(map[string]string{"node-1": "dead", "node-2": "dead"}, 20*time.Second)
 		first.awaitPeers(map[string]string{"node-2": "alive", "node-3": "dead"}, 20*time.Second)
@@ -87,6 +90,22 @@ func TestMeshPartition(t *testing.T) {
 	}
 	alive()
 	running.check(t, false)
+}
+
+// awaitHealth waits until no node doubts itself: one whose probes went
+// unanswered is slow to take others for dead, for a while after that.
+func (m *mesh) awaitHealth(within time.Duration) {
+	m.t.Helper()
+	limit := time.Now().Add(within)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for _, n := range m.nodes {
+		for n.count("kuberelay_gossip_health_score", "") != 0 {
+			if <-tick.C; time.Now().After(limit) {
+				m.t.Fatalf("%s has health score %v after %v", nodeName(n.index), n.count("kuberelay_gossip_health_score", ""), within)
+			}
+		}
+	}
 }
 
 // TestMeshWithoutUDP blocks UDP between two of three nodes, and not TCP.

@@ -33,7 +33,7 @@ install: build ## Install both into PREFIX/bin (/usr/local), below DESTDIR.
 
 .PHONY: test
 test: ## Run all tests, race detector on: unit, lab, end to end.
-	@hack/test.sh . hack/package test/lab test/e2e
+	@hack/test.sh . hack/package test/lab test/docs test/e2e
 
 .PHONY: unit
 unit: ## Run the tests of the product's own module only.
@@ -46,6 +46,11 @@ race: ## Run the unit tests ten times over, in search of races.
 .PHONY: e2e
 e2e: ## Run the end-to-end tests on real API servers.
 	@hack/test.sh test/e2e
+
+.PHONY: docs
+docs: ## Run the commands of README.md and docs/ as they are written (root).
+	@[ "$$(id -u)" = 0 ] || echo "not root: the documents are read, and their commands are NOT run"
+	@hack/test.sh test/docs
 
 .PHONY: page
 page: ## Test the status page in headless Chromium, with screenshots.

@@ -19,7 +19,7 @@ type CredentialConfig struct {
 	Exec *ExecConfig `yaml:"exec"`
 
 	// Kubeconfig is the user of a kubeconfig's context; the cluster that the
-	// context names is not used.
+	// context names is not used. A user with an auth-provider is refused.
 	Kubeconfig *KubeconfigRef `yaml:"kubeconfig"`
 
 	// ServiceAccountToken is a token of a service account, asked for with
@@ -30,8 +30,10 @@ type CredentialConfig struct {
 // CertificateFiles are a certificate and its key in PEM. Both are read again
 // when they change.
 type CertificateFiles struct {
+	// CertFile is the certificate chain, the client's own first.
 	CertFile string `yaml:"certFile"`
-	KeyFile  string `yaml:"keyFile"`
+	// KeyFile is the certificate's key. Nobody but its owner may read it.
+	KeyFile string `yaml:"keyFile"`
 }
 
 // ExecConfig runs a credential plugin, without a terminal.
@@ -40,7 +42,9 @@ type ExecConfig struct {
 	Command string `yaml:"command"`
 	// Args are its arguments.
 	Args []string `yaml:"args"`
-	// Env is added to the daemon's own environment.
+	// Env is added to the daemon's own environment, without what systemd put
+	// there for the daemon alone (LISTEN_…, NOTIFY_SOCKET, WATCHDOG_…,
+	// CREDENTIALS_DIRECTORY).
 	Env map[string]string `yaml:"env"`
 	// Timeout bounds one run, after which the plugin and all that it started
 	// are killed. Default 20s.
@@ -89,6 +93,9 @@ type Impersonation struct {
 // AllowedImpersonation is what a client itself may ask for with --as and
 // --as-group. Default: nothing but itself with fewer of its own groups.
 type AllowedImpersonation struct {
-	Users  []string `yaml:"users"`
+	// Users are those that the client may ask to be. As one of them it has the
+	// groups that it asks for, and no others.
+	Users []string `yaml:"users"`
+	// Groups are those that it may ask for as one of Users.
 	Groups []string `yaml:"groups"`
 }

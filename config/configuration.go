@@ -98,7 +98,8 @@ type Grant struct {
 
 // Cluster is one Kubernetes cluster and how its API servers are reached.
 type Cluster struct {
-	// Name identifies the cluster in logs and metrics, and in a Listener.
+	// Name identifies the cluster in logs and metrics, in grants and listeners,
+	// and in the paths /clusters/NAME/.
 	Name string `yaml:"name"`
 
 	// Kubeconfig is where the first server is read from, how its certificate is

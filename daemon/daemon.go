@@ -35,6 +35,9 @@ type Options struct {
 	// Inherited are the sockets of listeners whose address is systemd:NAME.
 	// They stay the caller's.
 	Inherited listen.Inherited
+	// Tracing makes spans of requests; nil: nothing does. Sending them, also
+	// after the daemon has stopped, is the caller's.
+	Tracing *proxy.Tracing
 }
 
 // Daemon is one running kuberelay.

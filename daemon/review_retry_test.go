@@ -3,6 +3,7 @@ package daemon_test
 import (
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/kuberelay/kuberelay/internal/fakeapi"
@@ -113,5 +114,29 @@ func TestBrokenAnswerOfAnAggregatedAPIMovesNoBreaker(t *testing.T) {
 	}
 	if s := r.state(0); s.Breaker != "closed" || r.Logs.FilterMessage("API server is SUSPECT").Len() != 0 {
 		t.Errorf("breaker %s, state %s (%s), want closed and READY all the time", s.Breaker, s.State, s.Reason)
+	}
+}
+
+// TestSharedRetryThatSucceedsIsNoBrokenAnswer: what one server did is not the
+// end of a request that another has answered.
+func TestSharedRetryThatSucceedsIsNoBrokenAnswer(t *testing.T) {
+	t.Parallel()
+	r := startTeam(t, 2)
+	const pod = pods + "/retried"
+	var asked atomic.Int32
+	broken, fine := fakeapi.RSTEarly(), fakeapi.Text(200, "fine")
+	r.all("GET "+pod, http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if asked.Add(1) == 1 {
+			broken.ServeHTTP(w, req)
+			return
+		}
+		fine.ServeHTTP(w, req)
+	}))
+	if got := r.do("GET", pod, "", "Authorization", "Bearer "+aliceToken); got.Code != 200 {
+		t.Fatalf("answer %+v", got)
+	}
+	e := r.awaitEvent("ResponseComplete", func(e event) bool { return e.RequestURI == pod })
+	if e.Annotations["kuberelay/attempts"] != "2" || e.Annotations["kuberelay/close-reason"] != "" {
+		t.Errorf("%v, want two attempts and no close reason", e.Annotations)
 	}
 }

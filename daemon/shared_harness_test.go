@@ -32,6 +32,7 @@ import (
 	"github.com/kuberelay/kuberelay/config"
 	"github.com/kuberelay/kuberelay/daemon"
 	"github.com/kuberelay/kuberelay/internal/fakeapi"
+	"github.com/kuberelay/kuberelay/proxy"
 	"github.com/kuberelay/kuberelay/proxy/filter"
 )
 
@@ -64,6 +65,8 @@ type team struct {
 	CA    *fakeapi.CA // of the listener tls and its clients
 	dir   string
 	t     testing.TB
+
+	tracing *proxy.Tracing // an edit of the configuration may set it
 
 	mu   sync.Mutex
 	next func() (*config.Configuration, error) // what a reload loads; guarded by mu
@@ -109,8 +112,9 @@ func startTeam(t testing.TB, n int, edit ...func(*team, *config.Configuration)) 
 	}
 	r.next = func() (*config.Configuration, error) { return r.base(), nil }
 	core, logs := observer.New(zap.DebugLevel)
-	d, err := daemon.New(r.base(), daemon.Options{
-		Log: zap.New(core), Version: "v0-test", ConfigFile: r.file("kuberelay.yaml", "# of the test"),
+	cfg := r.base()
+	d, err := daemon.New(cfg, daemon.Options{
+		Log: zap.New(core), Version: "v0-test", ConfigFile: r.file("kuberelay.yaml", "# of the test"), Tracing: r.tracing,
 		Load: func() (*config.Configuration, error) {
 			r.mu.Lock()
 			load := r.next

@@ -53,10 +53,11 @@ func (c *cluster) onTransition(t health.Transition) {
 		return
 	}
 	c.publish(t.ID)
-	c.daemon.events.Add(admin.Event{
-		Kind: admin.EventState, Cluster: c.config.Name, Upstream: t.ID,
-		Text: t.To.String() + ", was " + t.From.String() + ": " + t.Reason,
-	})
+	text := t.To.String() + ", was " + t.From.String() + ": " + t.Reason
+	if first { // the state before was only assumed
+		text = t.To.String() + ": " + t.Reason
+	}
+	c.daemon.events.Add(admin.Event{Kind: admin.EventState, Cluster: c.config.Name, Upstream: t.ID, Text: text})
 	switch {
 	case t.To == health.Misconfigured && t.Cause == health.Credential:
 	case t.To == health.Misconfigured:

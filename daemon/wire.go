@@ -83,6 +83,7 @@ func (d *Daemon) newServing(p *parts, l config.Listener, at *listener) (*serving
 		Recorder:  &recorder{metrics: d.metrics, listener: l.Name, access: d.accessLog(p.config)},
 		Log:       d.log,
 		KeepAlive: l.KeepAlive,
+		Tracing:   d.options.Tracing,
 	}
 	s := &serving{config: l}
 	if l.TLS != nil {

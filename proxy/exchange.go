@@ -61,6 +61,7 @@ type exchange struct {
 	closedBy CloseReason // the side that ended a tunnel
 	refusal  Refused
 	err      error
+	spans    spans
 }
 
 var exchanges = sync.Pool{New: func() any { return new(exchange) }}
@@ -97,6 +98,7 @@ func (x *exchange) serve() {
 	if x.auditID == "" {
 		x.auditID = auditID(x.r)
 	}
+	x.traceRequest()
 	if x.upgrade { // see forwardUpgrade: that holds for whatever is answered
 		x.w.Header().Set("Connection", "close")
 	}
@@ -115,6 +117,7 @@ func (x *exchange) end(streamKind string) {
 	x.flight.End()
 	record := x.record()
 	x.auditComplete(&record)
+	x.endTraceRequest()
 	x.h.o.Recorder.End(streamKind, &record)
 	if x.body != nil {
 		return // an attempt that was left behind may still read it

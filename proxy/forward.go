@@ -83,6 +83,8 @@ func (x *exchange) attempt(a balancer.Attempt[*Upstream]) (next choice, more boo
 		return choice{}, false
 	}
 
+	x.traceAttempt(u)
+	defer x.endTraceAttempt()
 	sent := time.Now()
 	resp, err := x.send(ctx, u)
 	var v verdict
@@ -102,6 +104,7 @@ func (x *exchange) attempt(a balancer.Attempt[*Upstream]) (next choice, more boo
 	}
 	x.observe(u, v, err)
 	x.countAttempt(u, v, firstByte)
+	x.traceVerdict(v, resp)
 
 	if v == verdictUnauthorized && x.refresh() {
 		discard(resp)
@@ -140,12 +143,16 @@ func (x *exchange) attempt(a balancer.Attempt[*Upstream]) (next choice, more boo
 		x.failAttempt(v, err)
 		return choice{}, false
 	}
+	x.err = nil // that of an attempt before
 	// A stream's verdict is in its headers; a short request's when its body
 	// has come whole.
 	if x.longRunning {
 		a.Report(v.breaker)
 	}
 	lost := x.stream(ctx, resp)
+	if lost != nil {
+		x.traceVerdict(verdictLost, nil)
+	}
 	switch {
 	case x.longRunning:
 	case lost == nil:

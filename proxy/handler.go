@@ -43,6 +43,8 @@ type Options struct {
 	// KeepAlive is the TCP keep-alive of upgraded connections: 0 keeps the
 	// default, below 0 switches it off.
 	KeepAlive time.Duration
+	// Tracing makes spans of requests; nil: nothing does.
+	Tracing *Tracing
 }
 
 // Handler serves one listener.

@@ -56,6 +56,8 @@ func (x *exchange) attemptUpgrade(a balancer.Attempt[*Upstream]) (next choice, m
 		return choice{}, false
 	}
 
+	x.traceAttempt(u)
+	defer x.endTraceAttempt()
 	sent := time.Now()
 	resp, conn, err := x.connections(u).http1.Upgrade(ctx, &x.request)
 	if err != nil {
@@ -63,6 +65,7 @@ func (x *exchange) attemptUpgrade(a balancer.Attempt[*Upstream]) (next choice, m
 		a.Report(v.breaker)
 		x.observe(u, v, err)
 		x.countAttempt(u, v, -1)
+		x.traceVerdict(v, nil)
 		if !x.mayResend(v) {
 			x.failAttempt(v, err)
 			return choice{}, false
@@ -80,6 +83,8 @@ func (x *exchange) attemptUpgrade(a balancer.Attempt[*Upstream]) (next choice, m
 	a.Report(v.breaker)
 	x.observe(u, v, nil)
 	x.countAttempt(u, v, time.Since(sent))
+	x.traceVerdict(v, resp)
+	x.err = nil // that of an attempt before
 	switch {
 	case conn != nil && x.caller != nil && !strings.EqualFold(resp.Header.Get("Upgrade"), upgradeProtocol(x.r)):
 		conn.Close() // to what nobody asked for

@@ -87,7 +87,14 @@ type process struct {
 // serveWith starts kuberelay proxy and waits for its first line.
 func serveWith(t *testing.T, args ...string) *process {
 	t.Helper()
+	return serveIn(t, nil, args...)
+}
+
+// serveIn is [serveWith] in an environment that has more.
+func serveIn(t *testing.T, env []string, args ...string) *process {
+	t.Helper()
 	cmd := command(t, "kuberelay", append([]string{"proxy"}, args...)...)
+	cmd.Env = append(cmd.Env, env...)
 	p := &process{t: t, cmd: cmd, stderr: &watched{}}
 	cmd.Stderr = p.stderr
 	stdout, err := cmd.StdoutPipe()

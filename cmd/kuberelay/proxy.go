@@ -166,13 +166,14 @@ func runProxy(s streams, flags config.ProxyFlags, conn *connection, warnings []s
 			log.Warn(text)
 		}
 	}
+	traces := newTraces(log)
 	p := program{
 		config: cfg, log: log,
-		options: daemon.Options{Log: log, Level: &level, Version: version()},
+		options: daemon.Options{Log: log, Level: &level, Version: version(), Tracing: traces.ofRequests()},
 		served: func(d *daemon.Daemon) error { // the line is kubectl proxy's: programs learn the port from it
 			_, err := fmt.Fprintf(s.out, "Starting to serve on %s\n", d.Addr(config.ProxyListener))
 			return err
 		},
 	}
-	return p.run()
+	return traces.end(p.run())
 }

@@ -77,6 +77,7 @@ func runServe(s streams, file string) (err error) {
 	if err != nil {
 		return err
 	}
+	traces := newTraces(log)
 	p := program{
 		config: cfg, log: log, manager: manager, reloads: true,
 		options: daemon.Options{
@@ -84,6 +85,7 @@ func runServe(s streams, file string) (err error) {
 			ConfigFile: file,
 			Load:       load,
 			Inherited:  inherited,
+			Tracing:    traces.ofRequests(),
 		},
 		served: func(d *daemon.Daemon) error {
 			for _, l := range cfg.Listeners {
@@ -94,7 +96,7 @@ func runServe(s streams, file string) (err error) {
 			return nil
 		},
 	}
-	return p.run()
+	return traces.end(p.run())
 }
 
 // loadServed reads the configuration file. Under systemd with StateDirectory=

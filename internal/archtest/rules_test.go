@@ -11,8 +11,8 @@ package archtest
 // and that line is what a review looks at.
 var imports = map[string][]string{
 	"cmd/kuberelay": {
-		"daemon", "config", "admin", "auth/identify", "gossip", "health", "proxy/filter",
-		"internal/doctor", "internal/listen", "internal/logging", "internal/notify",
+		"daemon", "config", "admin", "auth/identify", "gossip", "health", "proxy", "proxy/filter",
+		"internal/doctor", "internal/listen", "internal/logging", "internal/notify", "internal/tracing",
 	},
 	"daemon": {
 		"config", "proxy", "proxy/filter", "proxy/static", "balancer", "health", "audit", "gossip", "admin",
@@ -55,6 +55,7 @@ var imports = map[string][]string{
 	"internal/notify":    {},
 	"internal/peer":      {},
 	"internal/strict":    {},
+	"internal/tracing":   {},
 }
 
 // testImports are the packages that any test may import besides those that

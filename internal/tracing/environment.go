@@ -49,8 +49,9 @@ type settings struct {
 }
 
 // secretHeader are header fields with the collector's credential. It prints as
-// [redacted].
-type secretHeader http.Header
+// [redacted]; below another value's unexported field, where fmt asks nobody, as
+// an address.
+type secretHeader struct{ fields *http.Header }
 
 // Format implements [fmt.Formatter].
 func (secretHeader) Format(f fmt.State, _ rune) { fmt.Fprint(f, "[redacted]") }
@@ -133,7 +134,7 @@ func (s *settings) readHeaders() error {
 		}
 		header.Set(name, value)
 	}
-	s.headers = secretHeader(header)
+	s.headers = secretHeader{&header}
 	return nil
 }
 

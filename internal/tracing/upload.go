@@ -146,7 +146,8 @@ func compress(body []byte) ([]byte, error) {
 	var b bytes.Buffer
 	z := gzip.NewWriter(&b)
 	_, err := z.Write(body)
-	return b.Bytes(), errors.Join(err, z.Close())
+	err = errors.Join(err, z.Close())
+	return b.Bytes(), err
 }
 
 // post makes one attempt. again says that another may succeed where this one
@@ -156,7 +157,7 @@ func (u *uploader) post(ctx context.Context, body []byte) (again bool, after tim
 	if err != nil {
 		return false, 0, err
 	}
-	for name, values := range u.settings.headers {
+	for name, values := range *u.settings.headers.fields {
 		req.Header[name] = values
 	}
 	req.Header.Set("Content-Type", "application/x-protobuf")

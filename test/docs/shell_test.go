@@ -34,7 +34,8 @@ type shell struct {
 type printed struct{ stdout, stderr string }
 
 // newShell starts a terminal of a user in the directory home. Scratch is
-// another one of theirs.
+// another one of theirs. What the shell itself says, such as which jobs ended,
+// is of no interest.
 func newShell(home, scratch string, env []string, as *syscall.Credential) (*shell, error) {
 	s := &shell{cmd: exec.Command("bash", "--norc", "--noprofile"), scratch: scratch}
 	s.cmd.Dir, s.cmd.Env = home, env
@@ -45,7 +46,6 @@ func newShell(home, scratch string, env []string, as *syscall.Credential) (*shel
 	}
 	defer theirs.Close()
 	s.cmd.ExtraFiles = []*os.File{theirs} // descriptor 3
-	s.cmd.Stderr = os.Stderr              // of the shell itself: nothing, unless it breaks
 	s.answers = bufio.NewReader(ours)
 	if s.stdin, err = s.cmd.StdinPipe(); err != nil {
 		return nil, err
@@ -84,6 +84,7 @@ func (s *shell) ask(text string) (string, error) {
 
 // command is one that was typed.
 type command struct {
+	text string
 	s    *shell
 	file string // without its ending
 	pid  int    // of its process group, if it goes on
@@ -92,7 +93,12 @@ type command struct {
 // write puts a command into a file, from which the shell reads it as it is.
 func (s *shell) write(text string) (*command, error) {
 	s.count++
-	c := &command{s: s, file: filepath.Join(s.scratch, strconv.Itoa(s.count))}
+	c := &command{text: text, s: s, file: filepath.Join(s.scratch, strconv.Itoa(s.count))}
+	for _, old := range []string{c.file + ".out", c.file + ".err"} { // of another terminal
+		if err := os.Remove(old); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return nil, err
+		}
+	}
 	return c, os.WriteFile(c.file+".sh", []byte(text+"\n"), 0o644)
 }
 
@@ -132,7 +138,7 @@ func (s *shell) begin(ctx context.Context, text string) (*command, error) {
 		case strings.Contains(c.printed().stdout, "\n"):
 			return nil
 		case !c.alive():
-			return errors.Join(errEnded, errors.New("it has ended, and should go on"))
+			return errEnded
 		}
 		return errors.New("it has printed no line")
 	})
@@ -156,13 +162,12 @@ func (c *command) printed() printed {
 	return printed{string(bytes.ToValidUTF8(out, nil)), string(bytes.ToValidUTF8(errs, nil))}
 }
 
-func (p printed) String() string {
-	return "it printed:\n" + clip(p.stdout) + "and on standard error:\n" + clip(p.stderr)
+// clipped has at most so many bytes of the beginning and the end of both.
+func (p printed) clipped(most int) string {
+	return "it printed:\n" + clip(p.stdout, most) + "and on standard error:\n" + clip(p.stderr, most)
 }
 
-// clip leaves the beginning and the end of a text.
-func clip(text string) string {
-	const most = 2000
+func clip(text string, most int) string {
 	if len(text) > 2*most {
 		text = text[:most] + "\n[…]\n" + text[len(text)-most:]
 	}
@@ -176,7 +181,7 @@ func (s *shell) close() error {
 }
 
 // errEnded says that there is nothing to wait for any more.
-var errEnded = errors.New("")
+var errEnded = errors.New("it has ended, and should go on")
 
 // until waits until attempt succeeds, or ctx ends.
 func until(ctx context.Context, attempt func() error) error {

@@ -55,13 +55,8 @@ func run(m *testing.M) (code int, err error) {
 	// Room for the first build of the lab's programs on a slow machine.
 	ctx, cancel := context.WithTimeout(context.Background(), 25*time.Minute)
 	defer cancel()
-	bind := "127.0.0.1"
-	if namespacesWork() == nil {
-		bind = "0.0.0.0" // for the nodes of a mesh
-	}
 	cluster, err = lab.Start(ctx, lab.Options{
 		Log:                os.Stderr,
-		BindAddress:        bind,
 		AuditLog:           true,
 		ExtraAPIServerArgs: func(int) []string { return shutdownArgs },
 	})

@@ -12,8 +12,8 @@ import (
 // TestMeshKeys changes the key of three nodes in three steps under load, then
 // does it wrong.
 func TestMeshKeys(t *testing.T) {
-	_, loads, clients := meshPeople(t, 3)
-	m := startMesh(t, newMeshNetwork(t, 3), meshOptions{clients: clients})
+	_, loads, clients := meshPeople(t)
+	m := startMesh(t, newMeshNetwork(t, meshNodes), meshOptions{clients: clients})
 	running := m.startLoad(loads, m.nodes...)
 	oldKey, newKey, foreign := m.key, newGossipKey(t), newGossipKey(t)
 	before := m.primaryKey()
@@ -108,8 +108,8 @@ func (m *mesh) awaitSameKeys(n int, within time.Duration) {
 
 // TestMeshMembers has strangers call, one node leave, and two die.
 func TestMeshMembers(t *testing.T) {
-	network := newMeshNetwork(t, 5)
-	_, loads, clients := meshPeople(t, 3)
+	network := newMeshNetwork(t, meshNodes+2)
+	_, loads, clients := meshPeople(t)
 	o := meshOptions{clients: clients}
 	m := startMesh(t, network, o)
 	running := m.startLoad(loads, m.nodes...)

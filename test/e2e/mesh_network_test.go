@@ -24,9 +24,10 @@ import (
 // Where the tests may make no namespaces, the nodes are on 127.0.0.1 and so on,
 // and no link can be cut.
 type meshNetwork struct {
-	t      *testing.T
-	name   string // what the names of the namespaces begin with; empty: there are none
-	subnet int    // the third octet of the API servers' network
+	t       *testing.T
+	name    string   // what the names of the namespaces begin with; empty: there are none
+	subnet  int      // the third octet of the clients' network
+	servers []string // host:port of the API servers there
 }
 
 // The nodes' addresses: gossipHost's network (RFC 5737) is nowhere but in
@@ -45,13 +46,8 @@ func (n *meshNetwork) clientHost(i int) string {
 	return fmt.Sprintf("10.77.%d.%d", n.subnet, 1+i)
 }
 
-// serversHost is where the nodes reach the API servers.
-func (n *meshNetwork) serversHost() string {
-	if n.name == "" {
-		return "127.0.0.1"
-	}
-	return fmt.Sprintf("10.77.%d.254", n.subnet)
-}
+// testsHost is where the nodes reach the API servers, and the tests them.
+func (n *meshNetwork) testsHost() string { return fmt.Sprintf("10.77.%d.254", n.subnet) }
 
 func loopbackHost(i int) string { return "127.0.0." + strconv.Itoa(1+i) }
 
@@ -93,6 +89,7 @@ func newMeshNetwork(t *testing.T, nodes int) *meshNetwork {
 	n := &meshNetwork{t: t}
 	if err := namespacesWork(); err != nil {
 		t.Logf("no network namespaces (%v): the nodes are on 127.0.0.1, 127.0.0.2 and so on, and what needs a link to be cut is left out", err)
+		n.servers = serverIDs()
 		return n
 	}
 	n.name, n.subnet = nextMeshNetwork()
@@ -103,6 +100,12 @@ func newMeshNetwork(t *testing.T, nodes int) *meshNetwork {
 		check(t, ip("netns", "delete", n.bridges()))
 	})
 	check(t, n.build(nodes))
+	for _, s := range cluster.Servers {
+		address, closeDoor, err := s.Expose(n.testsHost())
+		check(t, err)
+		t.Cleanup(closeDoor)
+		n.servers = append(n.servers, address)
+	}
 	return n
 }
 
@@ -114,7 +117,7 @@ func (n *meshNetwork) build(nodes int) error {
 	outside := n.name // of the tests' end of the clients' bridge
 	host := []string{
 		fmt.Sprintf("link add %s type veth peer name outside netns %s", outside, n.bridges()),
-		fmt.Sprintf("addr add %s/24 dev %s", n.serversHost(), outside),
+		fmt.Sprintf("addr add %s/24 dev %s", n.testsHost(), outside),
 		fmt.Sprintf("link set %s up", outside),
 	}
 	bridges := []string{
@@ -217,7 +220,10 @@ var namespacesWork = sync.OnceValue(func() error {
 		}
 	}
 	name := fmt.Sprintf("%s%d-try", meshPrefix, os.Getpid())
-	return errors.Join(ip("netns", "add", name), ip("netns", "delete", name))
+	if err := ip("netns", "add", name); err != nil {
+		return err
+	}
+	return ip("netns", "delete", name)
 })
 
 // leftover says whether a namespace is one of tests that run no more.
@@ -290,7 +296,7 @@ func runIP(stdin string, args ...string) error {
 	cmd := exec.CommandContext(ctx, "ip", args...)
 	cmd.Stdin = strings.NewReader(stdin)
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("ip %s: %w: %s%s", strings.Join(args, " "), err, out, stdin)
+		return fmt.Errorf("ip %s: %w: %s", strings.Join(args, " "), err, strings.TrimSpace(string(out)+stdin))
 	}
 	return nil
 }

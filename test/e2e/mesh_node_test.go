@@ -38,11 +38,12 @@ type meshNode struct {
 
 // meshOptions are what a mesh is made with.
 type meshOptions struct {
-	nodes       int    // default 3
 	healthCheck string // section of the cluster; default none
 	clients     []string
 	alone       bool // without gossip
 }
+
+const meshNodes = 3
 
 // The ports that nodes have in namespaces of their own.
 const (
@@ -54,16 +55,13 @@ const (
 func startMesh(t *testing.T, network *meshNetwork, o meshOptions) *mesh {
 	t.Helper()
 	m := &mesh{t: t, network: network}
-	if o.nodes == 0 {
-		o.nodes = 3
-	}
 	if !o.alone {
 		m.key = newGossipKey(t)
-		for i := range o.nodes {
+		for i := range meshNodes {
 			m.ports = append(m.ports, network.port(network.gossipHost(i), gossipPort))
 		}
 	}
-	for i := range o.nodes {
+	for i := range meshNodes {
 		n := m.newNode(i, o)
 		n.write(t)
 		n.launch(t)
@@ -81,7 +79,7 @@ func startMesh(t *testing.T, network *meshNetwork, o meshOptions) *mesh {
 // newNode configures a node. It is not started.
 func (m *mesh) newNode(i int, o meshOptions) *meshNode {
 	m.t.Helper()
-	host, servers := m.network.clientHost(i), m.network.serversHost()
+	host := m.network.clientHost(i)
 	port := "0"
 	if !o.alone { // which keeps the port over restarts
 		port = m.network.port(host, teamPort)
@@ -97,10 +95,9 @@ func (m *mesh) newNode(i int, o meshOptions) *meshNode {
 		launcher: m.network.launcher(i),
 	})
 	var urls []string
-	n.setup.upstreams = nil
-	for _, s := range cluster.Servers {
-		urls = append(urls, "https://"+s.AddressAt(servers))
-		n.setup.upstreams = append(n.setup.upstreams, s.AddressAt(servers))
+	n.setup.upstreams = m.network.servers
+	for _, address := range m.network.servers {
+		urls = append(urls, "https://"+address)
 	}
 	text, err := os.ReadFile(cluster.Kubeconfig())
 	check(m.t, err)
@@ -338,10 +335,10 @@ func (l *meshLoad) check(t *testing.T, serverKilled bool) {
 
 // meshPeople are alice, who may do little, and a client for the load of each
 // node, with their entries in the configuration.
-func meshPeople(t *testing.T, nodes int) (alice *person, loads []*person, clients []string) {
+func meshPeople(t *testing.T) (alice *person, loads []*person, clients []string) {
 	t.Helper()
 	names := []string{"alice"}
-	for i := range nodes {
+	for i := range meshNodes {
 		names = append(names, "load-"+strconv.Itoa(1+i))
 	}
 	all := people(t, names...)

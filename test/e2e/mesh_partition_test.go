@@ -24,12 +24,12 @@ func partitions() []time.Duration {
 func TestMeshPartition(t *testing.T) {
 	t.Parallel()
 	pod := newPod(t)
-	network := newMeshNetwork(t, 3)
+	network := newMeshNetwork(t, meshNodes)
 	if network.name == "" {
 		t.Log("left out: nothing can be cut off")
 		return
 	}
-	_, loads, clients := meshPeople(t, 3)
+	_, loads, clients := meshPeople(t)
 	m := startMesh(t, network, meshOptions{clients: clients})
 	first, second, third := m.nodes[0], m.nodes[1], m.nodes[2]
 	running := m.startLoad(loads, m.nodes...)
@@ -111,12 +111,12 @@ func (m *mesh) awaitHealth(within time.Duration) {
 // TestMeshWithoutUDP blocks UDP between two of three nodes, and not TCP.
 func TestMeshWithoutUDP(t *testing.T) {
 	t.Parallel()
-	network := newMeshNetwork(t, 3)
+	network := newMeshNetwork(t, meshNodes)
 	if network.name == "" {
 		t.Log("left out: nothing can be blocked")
 		return
 	}
-	_, loads, clients := meshPeople(t, 3)
+	_, loads, clients := meshPeople(t)
 	m := startMesh(t, network, meshOptions{clients: clients})
 	running := m.startLoad(loads, m.nodes...)
 	failed := func() (sum float64) {
@@ -185,12 +185,12 @@ func TestMeshWithoutUDP(t *testing.T) {
 // It says that it is cut off, and they go on: its word is advice.
 func TestMeshIsolated(t *testing.T) {
 	t.Parallel()
-	network := newMeshNetwork(t, 3)
+	network := newMeshNetwork(t, meshNodes)
 	if network.name == "" {
 		t.Log("left out: nothing can be cut off")
 		return
 	}
-	_, loads, clients := meshPeople(t, 3)
+	_, loads, clients := meshPeople(t)
 	m := startMesh(t, network, meshOptions{clients: clients})
 	others := m.nodes[:2]
 	running := m.startLoad(loads, others...)

@@ -12,8 +12,8 @@ import (
 // nodes beside them, without, find out by themselves.
 func TestMeshRumour(t *testing.T) {
 	restored(t)
-	network := newMeshNetwork(t, 3)
-	_, loads, clients := meshPeople(t, 3)
+	network := newMeshNetwork(t, meshNodes)
+	_, loads, clients := meshPeople(t)
 	o := meshOptions{clients: clients, healthCheck: ", healthCheck: {interval: 10s}"}
 	with := startMesh(t, network, o)
 	o.alone = true
@@ -23,7 +23,7 @@ func TestMeshRumour(t *testing.T) {
 		running = append(running, m.startLoad(loads, m.nodes[0]))
 	}
 	victim := cluster.Servers[1]
-	id := victim.AddressAt(network.serversHost())
+	id := network.servers[1]
 	killed := time.Now()
 	check(t, victim.Kill())
 

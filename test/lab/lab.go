@@ -41,10 +41,6 @@ type Options struct {
 	// AuditLog has each API server write Server.AuditLogFile: an event of level
 	// Metadata for every request. TailAudit reads them.
 	AuditLog bool
-	// BindAddress is where the API servers listen, each at a port of its own:
-	// 127.0.0.1 unless it is 0.0.0.0, for clients in other network namespaces.
-	// Their certificate names no other address; localhost is in it.
-	BindAddress string
 	// Relay puts a TCP relay in front of each API server even where
 	// Server.Blackhole could do without.
 	Relay bool
@@ -112,13 +108,6 @@ func Start(ctx context.Context, opts Options) (*Lab, error) {
 	}
 	if opts.Log == nil {
 		opts.Log = io.Discard
-	}
-	switch opts.BindAddress {
-	case "":
-		opts.BindAddress = "127.0.0.1"
-	case "127.0.0.1", "0.0.0.0":
-	default:
-		return nil, fmt.Errorf("start lab: BindAddress %q: want 127.0.0.1 or 0.0.0.0", opts.BindAddress)
 	}
 	if opts.Servers < 0 || opts.Nodes < 0 {
 		return nil, fmt.Errorf("start lab: %d servers and %d nodes: neither may be negative", opts.Servers, opts.Nodes)
@@ -224,6 +213,7 @@ func (l *Lab) Close() error {
 			if s.relay != nil {
 				s.relay.close()
 			}
+			s.doors.close()
 		}
 		if l.gateway != nil {
 			l.gateway.close()

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -40,6 +38,7 @@ type Server struct {
 	// relay, when there is one, has port; the process then listens on inner.
 	relay *forwarder
 	inner int
+	doors doors
 
 	// usable: ready since its start, and neither stopped nor blackholed.
 	usable atomic.Bool
@@ -55,23 +54,27 @@ func (l *Lab) newServer(i int) (*Server, error) {
 		return nil, err
 	}
 	s.component = l.component(fmt.Sprintf("kube-apiserver-%d", i), l.Paths.APIServer, s.args)
+	s.component.onExit = s.doors.down
 	return s, nil
 }
 
 // useRelay puts a relay at the server's port, before the first start.
 func (s *Server) useRelay() {
-	s.relay = newForwarder(s.AddressAt(s.lab.opts.BindAddress), func() (string, error) { return loopback(s.inner), nil })
-	s.component.onExit = s.relay.down
+	s.relay = newForwarder(loopback(s.port), func() (string, error) { return loopback(s.inner), nil })
+	s.component.onExit = func() {
+		s.relay.down()
+		s.doors.down()
+	}
 }
 
 func (s *Server) args() []string {
-	port, bind, l := s.port, s.lab.opts.BindAddress, s.lab
+	port, l := s.port, s.lab
 	if s.relay != nil {
-		port, bind = s.inner, "127.0.0.1"
+		port = s.inner
 	}
 	args := []string{
 		"--etcd-servers=" + l.etcdURL,
-		"--bind-address=" + bind,
+		"--bind-address=127.0.0.1",
 		"--advertise-address=127.0.0.1",
 		fmt.Sprintf("--secure-port=%d", port),
 		"--tls-cert-file=" + l.pki.file("apiserver.crt"),
@@ -132,10 +135,6 @@ func (s *Server) URL() string { return "https://" + s.Address() }
 // Address is the server's host:port. It is the same after a restart.
 func (s *Server) Address() string { return loopback(s.port) }
 
-// AddressAt is the server's host:port where this machine is host, an IPv4
-// address. It answers there if Options.BindAddress is 0.0.0.0.
-func (s *Server) AddressAt(host string) string { return net.JoinHostPort(host, strconv.Itoa(s.port)) }
-
 // PID is the server's process ID, 0 when it is not running.
 func (s *Server) PID() int { return s.pid() }
 
@@ -182,6 +181,9 @@ func (s *Server) launch() error {
 		if err := errors.Join(s.relay.heal(), s.relay.up()); err != nil {
 			return err
 		}
+	}
+	if err := s.doors.up(); err != nil {
+		return err
 	}
 	return s.component.start()
 }
@@ -275,7 +277,7 @@ func (s *Server) Blackhole() error {
 	} else {
 		err = cutOff(ctx, pid, s.port)
 	}
-	if err != nil {
+	if err = errors.Join(err, s.doors.blackhole()); err != nil {
 		return fmt.Errorf("blackhole %s: %w", s.name, err)
 	}
 	s.black = true
@@ -295,7 +297,7 @@ func (s *Server) Heal() error {
 	} else if pid != 0 {
 		err = reconnect(pid, s.port)
 	}
-	if err != nil {
+	if err = errors.Join(err, s.doors.heal()); err != nil {
 		return fmt.Errorf("heal %s: %w", s.name, err)
 	}
 	s.black = false

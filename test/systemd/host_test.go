@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -16,44 +17,48 @@ import (
 type host struct {
 	t       *testing.T
 	index   int
+	name    string
 	address string
 	files   string // its root, seen from outside
-	leader  string // the process ID of its systemd
+	console string // a file with what it says while it boots
+	nspawn  *exec.Cmd
+	ended   chan error // of nspawn; nil without power
+	leader  string     // the process ID of its systemd; empty without power
 }
 
-// boot starts a host, the i-th, and waits until it is up. It ends with the test.
+// boot makes a host, the i-th, and waits until it is up. It ends with the test.
 func boot(t *testing.T, i int) *host {
 	t.Helper()
-	h := &host{t: t, index: i, address: address(i), files: filepath.Join(t.TempDir(), "host")}
+	h := &host{t: t, index: i, name: "bastion-" + strconv.Itoa(i), address: address(i), files: filepath.Join(t.TempDir(), "host"), console: filepath.Join(t.TempDir(), "console")}
 	must(t, command("cp", "-a", "--reflink=auto", tree, h.files))
-	must(t, os.WriteFile(filepath.Join(h.files, "etc/hostname"), fmt.Appendf(nil, "bastion-%d\n", i), 0o644))
+	must(t, os.WriteFile(filepath.Join(h.files, "etc/hostname"), []byte(h.name+"\n"), 0o644))
 	// Its address on the bridge, before anything that wants the network.
 	unit := "[Unit]\nBefore=network-online.target\n[Service]\nType=oneshot\nExecStart=ip addr add " + h.address + "/24 dev host0\nExecStart=ip link set host0 up\n[Install]\nWantedBy=multi-user.target\n"
 	must(t, os.WriteFile(filepath.Join(h.files, "etc/systemd/system/address.service"), []byte(unit), 0o644))
 	must(t, os.Symlink("/etc/systemd/system/address.service", filepath.Join(h.files, "etc/systemd/system/multi-user.target.wants/address.service")))
+	t.Cleanup(h.pull)
+	h.powerOn()
+	return h
+}
 
-	log, err := os.Create(filepath.Join(t.TempDir(), "console"))
-	must(t, err)
+// powerOn starts the host with the files that it has, and waits until it is up.
+func (h *host) powerOn() {
+	h.t.Helper()
+	log, err := os.Create(h.console)
+	must(h.t, err)
+	defer log.Close()
 	nspawn := exec.Command("nsenter", "--net=/run/netns/"+bridge.name, "systemd-nspawn", "--quiet", "--directory="+h.files,
-		"--machine=bastion-"+strconv.Itoa(i), "--boot", "--network-bridge="+bridgeName, "--register=no", "--keep-unit", "--console=pipe")
+		"--machine="+h.name, "--boot", "--network-bridge="+bridgeName, "--register=no", "--keep-unit", "--console=pipe")
 	nspawn.Stdout, nspawn.Stderr = log, log
-	must(t, cluster.StartChild(nspawn))
-	ended := make(chan error, 1)
-	go func() { ended <- nspawn.Wait() }()
-	t.Cleanup(func() {
-		_ = nspawn.Process.Kill()
-		<-ended
-		if h.leader != "" {
-			_ = exec.Command("kill", "-9", h.leader).Run()
-		}
-		log.Close()
-	})
+	must(h.t, cluster.StartChild(nspawn))
+	h.nspawn, h.ended = nspawn, make(chan error, 1)
+	go func(ended chan<- error) { ended <- nspawn.Wait() }(h.ended)
 	h.await("the host to be up", 2*time.Minute, func() string {
 		select {
-		case err := <-ended:
-			ended <- err
-			console, _ := os.ReadFile(log.Name())
-			t.Fatalf("systemd-nspawn has ended: %v\n%s", err, console)
+		case err := <-h.ended:
+			h.ended = nil
+			console, _ := os.ReadFile(h.console)
+			h.t.Fatalf("systemd-nspawn has ended: %v\n%s", err, console)
 		default:
 		}
 		children, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", nspawn.Process.Pid, nspawn.Process.Pid))
@@ -71,7 +76,38 @@ func boot(t *testing.T, i int) *host {
 		}
 		return ""
 	})
-	return h
+}
+
+// pull takes the power away: nothing in the host ends in order.
+func (h *host) pull() {
+	if h.ended == nil {
+		return
+	}
+	if h.leader == "" {
+		_ = h.nspawn.Process.Kill()
+	} else {
+		_ = exec.Command("kill", "-9", h.leader).Run()
+	}
+	h.off()
+}
+
+// powerOff shuts the host down.
+func (h *host) powerOff() {
+	h.t.Helper()
+	if out, err := h.try("systemctl poweroff"); err != nil {
+		h.t.Logf("systemctl poweroff: %v: %s", err, out) // it may be off before it can answer
+	}
+	h.off()
+}
+
+// off waits until the host has ended.
+func (h *host) off() {
+	select {
+	case <-h.ended:
+	case <-time.After(time.Minute):
+		h.t.Errorf("host %d did not end within a minute", h.index)
+	}
+	h.leader, h.ended = "", nil
 }
 
 // try runs a shell command in the host.
@@ -127,12 +163,16 @@ func (h *host) property(unit, name string) string {
 	return h.run("systemctl show --value --property=" + name + " " + unit)
 }
 
+// readyText is the status of a service that has all API servers, and perhaps
+// peers.
+var readyText = regexp.MustCompile(`^3/3 API servers ready(, \d/\d peers)?$`)
+
 // awaitReady waits until the service runs and has all API servers.
 func (h *host) awaitReady() {
 	h.t.Helper()
 	h.await("kuberelay to be ready", time.Minute, func() string {
 		state, status := h.property("kuberelay", "ActiveState"), h.property("kuberelay", "StatusText")
-		if state == "active" && status == "3/3 API servers ready" {
+		if state == "active" && readyText.MatchString(status) {
 			return ""
 		}
 		return state + ", " + status

@@ -59,8 +59,9 @@ func (h *host) install(t *testing.T) {
 	h.run("dpkg --install /var/tmp/0.deb")
 }
 
-// configure writes what an administrator writes, and starts the service.
-func (h *host) configure(t *testing.T) {
+// configure writes what an administrator writes, and starts the service. The
+// sections are added to the configuration.
+func (h *host) configure(t *testing.T, sections ...string) {
 	t.Helper()
 	ca, err := os.ReadFile(cluster.CAFile())
 	must(t, err)
@@ -86,7 +87,7 @@ users: [{name: u, user: {token: %q}}], contexts: [{name: c, context: {cluster: c
 	sum := sha256.Sum256([]byte(clientToken))
 	h.write("/etc/kuberelay/config.yaml", strings.NewReplacer(
 		"SERVERS", strings.Join(servers[1:], ", "), "HASH", hex.EncodeToString(sum[:]), "ADDRESS", h.address, "FLOATING", floating,
-	).Replace(configuration), 0o644, "root:")
+	).Replace(configuration)+strings.Join(sections, ""), 0o644, "root:")
 	h.run("useradd --create-home alice && systemctl daemon-reload && systemctl enable --now kuberelay.socket kuberelay-api.socket kuberelay-tls.socket && systemctl start kuberelay")
 	h.awaitReady()
 }

@@ -10,35 +10,77 @@ import (
 	"time"
 )
 
-// Three bastions, with an address that floats between them.
+// Three bastions that gossip, with an address that floats between them. Each step
+// begins where the one before it ended.
 func TestThreeHosts(t *testing.T) {
 	var hosts []*host
+	var key string // as docs/gossip.md has it: made once, the same on every host
 	for i := 1; i <= 3; i++ {
 		h := boot(t, i)
 		h.install(t)
-		h.configure(t)
+		if key == "" {
+			key = h.run("kuberelay gossip-key")
+		}
+		h.configure(t, h.gossip(key))
 		hosts = append(hosts, h)
 	}
-	for _, h := range hosts {
-		cmd, out := h.kubectl(h.address, "get", "namespaces", "--output=name")
-		if err := cmd.Run(); err != nil || !strings.Contains(out.String(), "namespace/default") {
-			t.Errorf("kubectl through host %d: %v\n%s", h.index, err, out)
-		}
+	step := func(name string, f func(*testing.T, []*host)) bool {
+		return t.Run(name, func(t *testing.T) {
+			for _, h := range hosts {
+				defer func(whole *testing.T) { h.t = whole }(h.t)
+				h.t = t
+			}
+			f(t, hosts)
+		})
 	}
+	if !step("kubectl works through each", func(t *testing.T, hosts []*host) {
+		for _, h := range hosts {
+			h.answersKubectl(h.address)
+		}
+	}) || !step("the three see each other", seeEachOther) {
+		return
+	}
+	step("a drain on one holds on all within a second", drainHolds)
+	step("a revocation on one holds on all within a second", revocationHolds)
+	step("one that is shut down has left, and comes back to what was decided meanwhile", shutDownAndBack)
+	step("one that loses its power is dead, and kubectl goes on through the floating address", powerLost)
+	step("with its power back, it joins by itself", powerBack)
+}
+
+// answersKubectl holds kubectl to an answer through an address.
+func (h *host) answersKubectl(address string) {
+	h.t.Helper()
+	if out, err := h.namespaces(address); err != nil {
+		h.t.Errorf("kubectl through %s: %v\n%s", address, err, out)
+	}
+}
+
+func (h *host) namespaces(address string) (string, error) {
+	h.t.Helper()
+	cmd, out := h.kubectl(address, "get", "namespaces", "--output=name", "--request-timeout=2s")
+	err := cmd.Run()
+	if err == nil && !strings.Contains(out.String(), "namespace/default") {
+		err = fmt.Errorf("the namespace default is not there")
+	}
+	return out.String(), err
+}
+
+func powerLost(t *testing.T, hosts []*host) {
+	first, rest := hosts[0], hosts[1:]
 	for _, h := range hosts {
 		h.float(t, hosts)
 	}
-	first := hosts[0]
 	first.await("host 1 to have the floating address", 30*time.Second, first.misses)
-
 	l := newLoad(t, floating)
 	if err := l.once(); err != nil {
 		t.Fatalf("through the floating address: %v", err)
 	}
+	first.answersKubectl(floating)
+
 	// Pulled out, rather than shut down: nobody says goodbye.
-	must(t, command("kill", "-9", first.leader))
 	began, failed := time.Now(), 0
-	first.await("clients of the floating address to go on", 30*time.Second, func() string {
+	first.pull()
+	rest[0].await("clients of the floating address to go on", 30*time.Second, func() string {
 		if err := l.once(); err != nil {
 			failed++
 			return err.Error()
@@ -46,9 +88,40 @@ func TestThreeHosts(t *testing.T) {
 		return ""
 	})
 	t.Logf("host 1 was lost; the floating address answers again after %v, %d requests failed", time.Since(began).Round(100*time.Millisecond), failed)
-	if why := hosts[1].misses(); why != "" {
+	calls := 0
+	rest[0].await("host 1 to be dead", time.Minute, func() string {
+		calls++
+		rest[0].answersKubectl(floating) // whatever gossip thinks
+		return differs(rest, map[string]string{first.name: "dead"})
+	})
+	for _, h := range rest {
+		at := h.happened("peer", first.name, "")
+		t.Logf("host %d knew after %v", h.index, at.Sub(began).Round(100*time.Millisecond))
+		if at.Before(began) || at.Sub(began) > deadWithin {
+			t.Errorf("host %d took %v to know that host 1 is gone, want %v at most", h.index, at.Sub(began), deadWithin)
+		}
+		h.awaitStatusLine("3/3 API servers ready, 1/2 peers")
+	}
+	t.Logf("kubectl was called %d times through the floating address meanwhile", calls)
+	if why := rest[0].misses(); why != "" {
 		t.Errorf("the address is not where it should be: %s", why)
 	}
+	rest[0].run("kuberelay drain prod " + server(2))
+	holdsWithinASecond(t, rest, "drain", server(2), "drained")
+}
+
+func powerBack(t *testing.T, hosts []*host) {
+	first := hosts[0]
+	first.powerOn()
+	first.awaitReady()
+	began := time.Now()
+	awaitPeers(t, hosts)
+	t.Logf("all see each other %v after host 1 was ready", time.Since(began).Round(100*time.Millisecond))
+	awaitDecided(t, hosts, []string{server(2)}, nil)
+	for _, h := range hosts {
+		h.answersKubectl(h.address)
+	}
+	first.answersKubectl(floating)
 }
 
 // float configures the example of keepalived.

@@ -241,7 +241,7 @@ func (m *mesh) onPeer(p gossip.Peer) {
 		return
 	}
 	m.states[p.Name] = p.State
-	m.daemon.events.Add(admin.Event{Kind: admin.EventPeer, Text: fmt.Sprintf("peer %s (%s) is %s", p.Name, p.Address, p.State)})
+	m.daemon.events.Add(admin.Event{Kind: admin.EventPeer, Text: fmt.Sprintf("peer %s (%s) is %s", p.Name, p.Address, peerStates[p.State])})
 }
 
 // observe publishes what this node itself sees of a server.

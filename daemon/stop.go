@@ -33,6 +33,10 @@ func (d *Daemon) shutdown(ctx context.Context) error {
 	p := d.parts.Load()
 	d.events.Add(admin.Event{Kind: admin.EventProcess, Text: "stopping"})
 	d.mesh.leave(ctx)
+	// Who reconnects when its watch ends must not come here again.
+	for _, l := range p.listeners {
+		l.close()
+	}
 	for _, l := range p.listeners {
 		l.now.Load().handler.Drain()
 	}
@@ -41,7 +45,6 @@ func (d *Daemon) shutdown(ctx context.Context) error {
 		if l.addr() == nil {
 			continue
 		}
-		l.close()
 		servers.Go(func() {
 			// Its error is that ctx ended: awaitIdle finds what is left.
 			_ = l.end(ctx)

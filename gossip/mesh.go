@@ -233,6 +233,9 @@ func (m *Mesh) memberlistConfig() *memberlist.Config {
 	c.GossipToTheDeadTime, c.DeadNodeReclaimTime = m.profile.DeadTime, m.profile.DeadTime
 	c.EnableCompression = false // Packets are small, and what unpacks can be made to unpack much.
 	c.RetransmitMult = retransmitMult
+	// A node that was cut off doubts itself, and is slow to see who is gone, for
+	// as long as this times its probe interval. The default of 8 is for crowds.
+	c.AwarenessMaxMultiplier = 3
 	delegate := &delegate{m}
 	c.Delegate, c.Events, c.Alive, c.Conflict, c.Ping = delegate, delegate, delegate, delegate, delegate
 	c.Logger = log.New(&logWriter{log: m.log, ignore: m.metrics.ignore, now: time.Now, kinds: map[string]*logKind{}}, "", 0)

@@ -121,7 +121,7 @@ func (m *metrics) watch(mesh *Mesh) {
 		level("facts", "Facts of all nodes in the map.", counts(func(t totals) int { return t.facts })),
 		level("intents", "Intents in the map, those taken back included.", counts(func(t totals) int { return t.intents })),
 		level("messages_queued", "News waiting to be sent.", func() float64 { return float64(mesh.queue.len()) }),
-		level("health_score", "memberlist's own judgement of this node: 0 is healthy, 8 the worst.", func() float64 { return float64(mesh.healthScore()) }),
+		level("health_score", "memberlist's own judgement of this node: 0 is healthy, 2 the worst.", func() float64 { return float64(mesh.healthScore()) }),
 	}
 }
 

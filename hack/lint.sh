@@ -12,7 +12,7 @@ if [ "${1:-}" = fmt ]; then
 	exit
 fi
 failed=0
-for module in . test/lab test/e2e test/docs hack/package; do
+for module in . test/lab test/e2e test/docs test/systemd hack/package; do
 	[ -f "$module/go.mod" ] || continue
 	echo "== golangci-lint: module $module"
 	(cd "$module" && "$OLDPWD/$linter" run ./...) || failed=1

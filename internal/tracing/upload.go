@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"net/url"
@@ -157,9 +158,7 @@ func (u *uploader) post(ctx context.Context, body []byte) (again bool, after tim
 	if err != nil {
 		return false, 0, err
 	}
-	for name, values := range *u.settings.headers.fields {
-		req.Header[name] = values
-	}
+	maps.Copy(req.Header, *u.settings.headers.fields)
 	req.Header.Set("Content-Type", "application/x-protobuf")
 	req.Header.Set("User-Agent", "kuberelay")
 	if u.settings.gzip {

@@ -45,6 +45,9 @@ func seeEachOther(t *testing.T, hosts []*host) {
 		if denied, _ := h.try("journalctl --no-pager --output=cat --unit=kuberelay | grep -E 'not permitted|not supported by protocol|permission denied'"); denied != "" {
 			t.Errorf("host %d: the sandbox is in the way:\n%s", h.index, denied)
 		}
+		if filter := h.run("grep ^Seccomp: /proc/$(systemctl show --value --property=MainPID kuberelay)/status"); strings.Fields(filter)[1] != "2" {
+			t.Errorf("host %d: the sandbox is not in force: %s", h.index, filter)
+		}
 		// With the other hosts' packets and connections, as an operator sees it.
 		if found := h.run("runuser -u kuberelay -- kuberelay doctor | grep gossip"); strings.Count(found, "alive") != 2 {
 			t.Errorf("host %d: kuberelay doctor says of its peers:\n%s", h.index, found)

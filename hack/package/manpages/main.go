@@ -55,7 +55,7 @@ func write(program, version, date, directory string) error {
 
 // help asks the program for the help of a command.
 func help(program string, command ...string) (text, error) {
-	out, err := exec.Command(program, append(command, "--help")...).Output()
+	out, err := exec.Command(program, append(command, "--help")...).Output() //nolint:gosec // G702: the program is the one that the build names.
 	if err != nil {
 		return text{}, fmt.Errorf("%s %s --help: %w", program, strings.Join(command, " "), err)
 	}
@@ -63,7 +63,7 @@ func help(program string, command ...string) (text, error) {
 }
 
 func save(directory string, p page) error {
-	return os.WriteFile(filepath.Join(directory, p.name+".1"), []byte(p.roff()), 0o600)
+	return os.WriteFile(filepath.Join(directory, p.name+".1"), []byte(p.roff()), 0o600) //nolint:gosec // G703: the directory is the one that the build names.
 }
 
 func lowerFirst(s string) string {

@@ -5,11 +5,13 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
 )
 
 func main() {
@@ -53,9 +55,14 @@ func write(program, version, date, directory string) error {
 	return nil
 }
 
+// helpTimeout is long for a program that prints its help.
+const helpTimeout = 30 * time.Second
+
 // help asks the program for the help of a command.
 func help(program string, command ...string) (text, error) {
-	out, err := exec.Command(program, append(command, "--help")...).Output() //nolint:gosec // G702: the program is the one that the build names.
+	ctx, cancel := context.WithTimeout(context.Background(), helpTimeout)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, program, append(command, "--help")...).Output() //nolint:gosec // G702: the program is the one that the build names.
 	if err != nil {
 		return text{}, fmt.Errorf("%s %s --help: %w", program, strings.Join(command, " "), err)
 	}

@@ -62,7 +62,7 @@ const helpTimeout = 30 * time.Second
 func help(program string, command ...string) (text, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), helpTimeout)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, program, append(command, "--help")...).Output() //nolint:gosec // G702: the program is the one that the build names.
+	out, err := exec.CommandContext(ctx, program, append(command, "--help")...).Output()
 	if err != nil {
 		return text{}, fmt.Errorf("%s %s --help: %w", program, strings.Join(command, " "), err)
 	}
@@ -70,7 +70,7 @@ func help(program string, command ...string) (text, error) {
 }
 
 func save(directory string, p page) error {
-	return os.WriteFile(filepath.Join(directory, p.name+".1"), []byte(p.roff()), 0o600) //nolint:gosec // G703: the directory is the one that the build names.
+	return os.WriteFile(filepath.Join(directory, p.name+".1"), []byte(p.roff()), 0o600)
 }
 
 func lowerFirst(s string) string {

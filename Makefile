@@ -90,6 +90,10 @@ package-lint: package ## Check the packages with lintian, rpm, mandoc and shells
 units: ## Check the systemd units: systemd-analyze verify and security.
 	@hack/units.sh
 
+.PHONY: image-test
+image-test: ## Build the container image and run it (root, buildah).
+	@hack/image-test.sh
+
 .PHONY: systemd-test
 systemd-test: ## Install, restart, upgrade and break it on hosts with systemd (root).
 	@echo "needs root, debootstrap and systemd-nspawn; three to six minutes, the first time more"

@@ -16,6 +16,9 @@ type Options struct {
 	OnBreaker func(id string, from, to BreakerState)
 	// MaxWaiters bounds how many requests [Pool.Wait] holds. Default 1000.
 	MaxWaiters int
+	// StillWaiting is called four times a second by each call of [Pool.Wait]
+	// that goes on. It must not block. May be nil.
+	StillWaiting func()
 	// Seed makes pools agree: those that have the same one bind an identity
 	// to the same member when the load leaves the choice. 0: a random one, so
 	// that one identity's pools on many hosts spread over the members.
@@ -231,6 +234,9 @@ func (p *Pool[T]) Status() []MemberStatus {
 // adds no load.
 func (p *Pool[T]) Retry(exempt bool) bool { return exempt || p.budget.take(p.clock.now()) }
 
+// stillWaiting is how often [Pool.Wait] says that it has not ended.
+const stillWaiting = 250 * time.Millisecond
+
 // Wait returns true as soon as a member is eligible, and false when ctx ends
 // first or too many wait already.
 func (p *Pool[T]) Wait(ctx context.Context) bool {
@@ -242,6 +248,8 @@ func (p *Pool[T]) Wait(ctx context.Context) bool {
 		return false
 	}
 	defer p.waiters.Add(-1)
+	tick := time.NewTicker(stillWaiting)
+	defer tick.Stop()
 	for {
 		p.waitMu.Lock()
 		improved := p.improved
@@ -251,6 +259,10 @@ func (p *Pool[T]) Wait(ctx context.Context) bool {
 		}
 		select {
 		case <-improved:
+		case <-tick.C:
+			if p.options.StillWaiting != nil {
+				p.options.StillWaiting()
+			}
 		case <-ctx.Done():
 			return false
 		}

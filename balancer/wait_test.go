@@ -56,6 +56,21 @@ func TestWaitEndsWithItsContext(t *testing.T) {
 	})
 }
 
+func TestWhoWaitsSaysSo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		said := 0
+		p := NewPool[string](DefaultConfig(), Options{StillWaiting: func() { said++ }})
+		p.Set(testMembers(Down))
+		ctx, cancel := context.WithTimeout(t.Context(), 2100*time.Millisecond)
+		defer cancel()
+		equal(t, "Wait", p.Wait(ctx), false)
+		equal(t, "said in 2.1 s", said, 8)
+		p.Set(testMembers(Ready))
+		equal(t, "Wait for what is there", p.Wait(t.Context()), true)
+		equal(t, "said afterwards", said, 8)
+	})
+}
+
 func TestWaitersAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := NewPool[string](DefaultConfig(), Options{})

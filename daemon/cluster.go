@@ -87,7 +87,11 @@ func (d *Daemon) newCluster(cfg config.Cluster) (*cluster, error) {
 		return nil, err
 	}
 	c.kubeconfig = kubeconfig
-	c.pool = balancer.NewPool[*proxy.Upstream](cfg.Balancer, balancer.Options{OnBreaker: c.onBreaker})
+	c.pool = balancer.NewPool[*proxy.Upstream](cfg.Balancer, balancer.Options{
+		OnBreaker: c.onBreaker,
+		// The back-off of a DOWN server is longer than requests wait.
+		StillWaiting: func() { c.group.ProbeNow("") },
+	})
 	c.prober = health.NewHTTPProber(health.HTTPProberOptions{
 		TLS:         c.probeTLS,
 		Proxy:       func(r *http.Request) (*url.URL, error) { return c.kubeconfig.Endpoint().Proxy(r) },

@@ -3,7 +3,7 @@ package daemon_test
 import (
 	"testing"
 
-	"go.uber.org/goleak"
+	"github.com/kuberelay/kuberelay/internal/leaktest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }

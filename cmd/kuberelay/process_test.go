@@ -8,8 +8,10 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -26,6 +28,9 @@ func TestMain(m *testing.M) {
 	if os.Getenv(asProgram) != "" {
 		main()
 	}
+	// Of a signal that is caught here the program's disposition is the default
+	// one, even where these tests run under nohup.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
 	goleak.VerifyTestMain(m)
 }
 
@@ -95,6 +100,12 @@ func serveIn(t *testing.T, env []string, args ...string) *process {
 	t.Helper()
 	cmd := command(t, "kuberelay", append([]string{"proxy"}, args...)...)
 	cmd.Env = append(cmd.Env, env...)
+	return serve(t, cmd)
+}
+
+// serve starts a command that is kuberelay proxy, and waits for its first line.
+func serve(t *testing.T, cmd *exec.Cmd) *process {
+	t.Helper()
 	p := &process{t: t, cmd: cmd, stderr: &watched{}}
 	cmd.Stderr = p.stderr
 	stdout, err := cmd.StdoutPipe()

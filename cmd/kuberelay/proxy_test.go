@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -98,6 +99,27 @@ func TestServesAndEndsWithASignal(t *testing.T) {
 				t.Errorf("exit code %d, more output %q, want 0 and none; standard error:\n%s", r.code, r.stdout, r.stderr)
 			}
 		})
+	}
+}
+
+// TestStaysUnderNohup ignores a hangup where nohup asked for that.
+func TestStaysUnderNohup(t *testing.T) {
+	nohup, err := exec.LookPath("nohup")
+	if err != nil {
+		t.Fatal(err)
+	}
+	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok") }))
+	defer upstream.Close()
+	cmd := command(t, "kuberelay", "proxy", "--port=0", "--server="+upstream.URL)
+	cmd.Path, cmd.Args = nohup, append([]string{"nohup", cmd.Path}, cmd.Args[1:]...)
+	p := serve(t, cmd)
+	p.signal(syscall.SIGHUP)
+	if got := get(t, http.DefaultTransport, "http://"+p.address+"/version"); got != "ok" {
+		t.Errorf("GET /version: %q, want the API server's answer", got)
+	}
+	p.signal(syscall.SIGTERM)
+	if r := p.wait(); r.code != 0 {
+		t.Errorf("exit code %d, want 0; standard error:\n%s", r.code, r.stderr)
 	}
 }
 

@@ -50,6 +50,7 @@ var imports = map[string][]string{
 	"internal/endpoints": {},
 	"internal/fakeapi":   {},
 	"internal/h1":        {},
+	"internal/leaktest":  {},
 	"internal/listen":    {},
 	"internal/logging":   {},
 	"internal/notify":    {},
@@ -60,7 +61,7 @@ var imports = map[string][]string{
 
 // testImports are the packages that any test may import besides those that
 // its package may, and its own.
-var testImports = []string{"internal/fakeapi"}
+var testImports = []string{"internal/fakeapi", "internal/leaktest"}
 
 // A ban keeps an import out of packages that have a reason to live without it.
 type ban struct {

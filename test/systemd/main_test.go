@@ -19,9 +19,12 @@ var (
 	cluster  *lab.Lab
 	broker   string // a token that may impersonate
 	bridge   *network
-	tree     string    // of files, of which hosts are copies
-	packages [2]string // two versions of the .deb, the older first
+	tree     string  // of files, of which hosts are copies
+	packages [2]pair // two versions, the older first
 )
+
+// pair are the packages of one version.
+type pair struct{ deb, rpm string }
 
 func TestMain(m *testing.M) {
 	if why := unable(); why != "" {
@@ -81,8 +84,8 @@ func run(m *testing.M) (code int, err error) {
 // repository is the root of the product's module.
 func repository() (string, error) { return filepath.Abs("../..") }
 
-// twoPackages makes the .deb of this tree, as two versions of it.
-func twoPackages(ctx context.Context) (made [2]string, err error) {
+// twoPackages makes the packages of this tree, as two versions of it.
+func twoPackages(ctx context.Context) (made [2]pair, err error) {
 	root, err := repository()
 	if err != nil {
 		return made, err
@@ -93,7 +96,9 @@ func twoPackages(ctx context.Context) (made [2]string, err error) {
 		if out, err := cmd.CombinedOutput(); err != nil {
 			return made, fmt.Errorf("hack/package.sh %s: %w\n%s", version, err, out)
 		}
-		made[i] = filepath.Join(root, "dist", fmt.Sprintf("kuberelay_%s-1_%s.deb", version[1:], runtime.GOARCH))
+		made[i].deb = filepath.Join(root, "dist", fmt.Sprintf("kuberelay_%s-1_%s.deb", version[1:], runtime.GOARCH))
+		machine := map[string]string{"amd64": "x86_64", "arm64": "aarch64"}[runtime.GOARCH]
+		made[i].rpm = filepath.Join(root, "dist", fmt.Sprintf("kuberelay-%s-1.%s.rpm", version[1:], machine))
 	}
 	return made, nil
 }

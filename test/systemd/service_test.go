@@ -53,10 +53,18 @@ audit: {file: /var/log/kuberelay/audit.jsonl}
 // install installs the older package, and nothing else.
 func (h *host) install(t *testing.T) {
 	t.Helper()
-	for i, deb := range packages {
-		must(t, command("cp", deb, filepath.Join(h.files, fmt.Sprintf("var/tmp/%d.deb", i))))
-	}
+	h.carry(t)
 	h.run("dpkg --install /var/tmp/0.deb")
+}
+
+// carry puts the packages into the host's /var/tmp: 0.deb and 0.rpm are the
+// older ones, 1.deb and 1.rpm the newer.
+func (h *host) carry(t *testing.T) {
+	t.Helper()
+	for i, p := range packages {
+		must(t, command("cp", p.deb, filepath.Join(h.files, fmt.Sprintf("var/tmp/%d.deb", i))))
+		must(t, command("cp", p.rpm, filepath.Join(h.files, fmt.Sprintf("var/tmp/%d.rpm", i))))
+	}
 }
 
 // configure writes what an administrator writes, and starts the service. The

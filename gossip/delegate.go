@@ -53,6 +53,9 @@ func (d *delegate) MergeRemoteState(raw []byte, join bool) {
 	m.joined = m.joined || join
 	m.mu.Unlock()
 	d.take(raw, !first, false)
+	if first {
+		m.notices.add(joinNotice{})
+	}
 }
 
 func (d *delegate) take(raw []byte, passOn, direct bool) {

@@ -42,6 +42,9 @@ type Options struct {
 	// OnIntent gets what an operator newly decided elsewhere. Two decisions
 	// about one target come in the order in which they hold.
 	OnIntent func(Intent)
+	// OnJoin is called once, after the first exchange of maps with a peer, and
+	// after OnIntent was for all decisions that came with it.
+	OnJoin func()
 	// OnPeer gets a peer that came, went, or whose particulars or reachability
 	// changed; its load excepted.
 	OnPeer func(Peer)
@@ -68,6 +71,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.OnIntent == nil {
 		o.OnIntent = func(Intent) {}
+	}
+	if o.OnJoin == nil {
+		o.OnJoin = func() {}
 	}
 	if o.OnPeer == nil {
 		o.OnPeer = func(Peer) {}
@@ -240,6 +246,17 @@ func (m *Mesh) memberlistConfig() *memberlist.Config {
 	c.Delegate, c.Events, c.Alive, c.Conflict, c.Ping = delegate, delegate, delegate, delegate, delegate
 	c.Logger = log.New(&logWriter{log: m.log, ignore: m.metrics.ignore, now: time.Now, kinds: map[string]*logKind{}}, "", 0)
 	return c
+}
+
+// AnnounceLeave tells the peers that this node is about to leave. Until it does,
+// by [Mesh.Leave], it is one of them.
+func (m *Mesh) AnnounceLeave() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.self.leaving {
+		m.self.leaving = true
+		m.publishSelf(true)
+	}
 }
 
 // Leave tells the peers that this node goes, so that they do not look for it

@@ -12,6 +12,7 @@ type (
 	observationNotice struct{ node, upstream string }
 	intentNotice      decisionKey
 	peerNotice        string
+	joinNotice        struct{}
 )
 
 // notices are what the hooks have yet to be told, each subject once: what a
@@ -81,6 +82,8 @@ func (m *Mesh) notifyOf(subject any) {
 		if i, err := held.intent(); ok && err == nil {
 			m.options.OnIntent(i)
 		}
+	case joinNotice:
+		m.options.OnJoin()
 	case peerNotice:
 		m.mu.Lock()
 		p := m.peers[string(s)]

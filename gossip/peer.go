@@ -44,6 +44,8 @@ type Peer struct {
 	KeyIDs []string `json:"keyIDs"`
 	// Rival is the address of another node that has the same name.
 	Rival string `json:"rival,omitempty"`
+	// Leaving is that it said that it goes. It may still be there.
+	Leaving bool `json:"leaving,omitempty"`
 	Particulars
 }
 
@@ -90,7 +92,7 @@ func (m *Mesh) public(p *peer, now time.Time) Peer {
 		out.Rival = p.rival
 	}
 	if facts, ok := m.selfFacts(p.name); ok {
-		out.Particulars = facts.Particulars
+		out.Particulars, out.Leaving = facts.Particulars, facts.leaving
 		out.KeyIDs = append(out.KeyIDs, facts.keyIDs...)
 	}
 	return out

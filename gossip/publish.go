@@ -124,7 +124,7 @@ func (m *Mesh) Intend(i Intent) (Intent, error) {
 	}
 	if m.replica.mergeDecision(d, now) != mergedNew {
 		m.mu.Unlock()
-		return i, fmt.Errorf("gossip: there are %d decisions already: take some back", maxDecisions)
+		return i, fmt.Errorf("gossip: %d decisions hold already, and there is room for no more: take some back, such as revocations of clients that can be removed from the configuration instead", maxDecisions)
 	}
 	msg := message{decisions: []decision{d}}
 	m.broadcast(msg, decisionName(d.key))

@@ -226,11 +226,7 @@ func (c *cluster) refresh() error {
 		c.metrics.Upstream(c.config.Name, s.ID).State(s.State.String())
 	}
 	c.pool.Set(members)
-	for _, id := range order {
-		if c.daemon.intents.drained(c.config.Name, id) {
-			c.pool.Drain(id, true)
-		}
-	}
+	c.syncDrained()
 	for id, m := range old {
 		if now := wanted[id]; now == nil || now.upstream != m.upstream {
 			m.upstream.Close()

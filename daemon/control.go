@@ -13,7 +13,6 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/kuberelay/kuberelay/admin"
-	"github.com/kuberelay/kuberelay/gossip"
 	"github.com/kuberelay/kuberelay/internal/listen"
 	"github.com/kuberelay/kuberelay/internal/peer"
 )
@@ -77,95 +76,77 @@ func (c *control) stop(ctx context.Context) {
 // Drain takes an upstream out of use, or back into it, on all nodes that gossip.
 // Watches there end at their next frame boundary and begin anew elsewhere;
 // short requests and tunnels go on. It holds over restarts if there is a state
-// file; with an error that wraps [errNotKept] it holds until the next one.
+// file; with an error that wraps [errNotKept] it holds until the next one, with
+// one that wraps [errNotTold] here alone.
 func (d *Daemon) Drain(cluster, upstream string, on bool) error {
+	d.publishing.Lock()
+	defer d.publishing.Unlock()
+	d.mesh.follow()
 	c := d.parts.Load().cluster(cluster)
-	if c == nil {
-		return &admin.NotFoundError{Kind: "cluster", Name: cluster, Have: d.clusterNames()}
+	// What is drained and not configured any more can be used when it is back.
+	if away := !on && d.intents.drained(cluster, upstream); !away {
+		if c == nil {
+			return &admin.NotFoundError{Kind: "cluster", Name: cluster, Have: d.clusterNames()}
+		}
+		if ids := c.upstreamIDs(); !slices.Contains(ids, upstream) {
+			return &admin.NotFoundError{Kind: "upstream", Name: upstream, In: "cluster " + cluster, Have: ids}
+		}
 	}
-	if ids := c.upstreamIDs(); on && !slices.Contains(ids, upstream) {
-		return &admin.NotFoundError{Kind: "upstream", Name: upstream, In: "cluster " + cluster, Have: ids}
+	keys := d.keysOf(c, cluster, upstream, on)
+	before := d.intents.snapshot()
+	err := d.intents.drain(cluster, upstream, on, keys...)
+	if err != nil && !errors.Is(err, errNotKept) {
+		return err
 	}
-	_, err := d.drain(c, upstream, on)
-	if err == nil || errors.Is(err, errNotKept) {
-		d.mesh.drained(cluster, upstream, on)
+	d.enforce(before)
+	if d.mesh != nil && len(keys) == 0 {
+		return errors.Join(err, fmt.Errorf("%w: the server is not configured here any more, and what they know it by was not kept; undrain it there, too", errNotTold))
 	}
-	return err
+	return errors.Join(err, d.mesh.tell())
 }
 
-// drain makes a decision about an upstream hold here. It is false if it did
-// before.
-func (d *Daemon) drain(c *cluster, upstream string, on bool) (changed bool, err error) {
-	if d.intents.drained(c.config.Name, upstream) == on {
-		return false, nil
+// keysOf are what peers know an upstream by, and, if it is drained, knew it by
+// when that was decided: the certificates of its authority may have changed.
+func (d *Daemon) keysOf(c *cluster, name, upstream string, on bool) (keys []string) {
+	if c != nil {
+		if m := c.member(upstream); m != nil {
+			keys = append(keys, m.key)
+		}
 	}
-	if err = d.intents.drain(c.config.Name, upstream, on); err != nil && !errors.Is(err, errNotKept) {
-		return false, err
+	if old := d.intents.keyOf(name, upstream); !on && old != "" && !slices.Contains(keys, old) {
+		keys = append(keys, old)
 	}
-	c.pool.Drain(upstream, on)
-	text := "back in use"
-	if on {
-		text = "drained"
-		c.leave(upstream)
-	}
-	d.events.Add(admin.Event{Kind: admin.EventDrain, Cluster: c.config.Name, Upstream: upstream, Text: text})
-	return true, err
+	return keys
 }
 
 // Revoke refuses a client from now on, on all nodes that gossip, and ends what
 // it has open. The zero time is until that is lifted. It holds over restarts if
 // there is a state file; with an error that wraps [errNotKept] it holds until
-// the next one.
+// the next one, with one that wraps [errNotTold] here alone.
 func (d *Daemon) Revoke(client string, until time.Time, reason string) (cut int, err error) {
+	d.publishing.Lock() // and not reloading: a reload that hangs holds no revocation up
+	defer d.publishing.Unlock()
 	if d.access.Load().Clients[client] == nil {
 		return 0, &admin.NotFoundError{Kind: "client", Name: client, Have: d.clientNames()}
 	}
-	cut, err = d.revoke(client, until, reason)
-	d.mesh.revoked(client, true, until, reason)
-	return cut, err
-}
-
-func (d *Daemon) revoke(client string, until time.Time, reason string) (cut int, err error) {
-	d.publishing.Lock() // and no other lock: a reload that hangs holds no revocation up
-	defer d.publishing.Unlock()
+	d.mesh.follow()
+	before := d.intents.snapshot()
 	err = d.intents.revoke(client, until, reason)
-	d.events.Add(admin.Event{Kind: admin.EventRevoke, Client: client, Text: "revoked: " + reason})
-	return d.republish(), err
+	_, cut = d.enforce(before)
+	return cut, errors.Join(err, d.mesh.tell())
 }
 
 // Unrevoke lets a client in again, on all nodes that gossip.
 func (d *Daemon) Unrevoke(client string) error {
-	if err := d.unrevoke(client); err != nil {
-		return err
-	}
-	d.mesh.revoked(client, false, time.Time{}, "")
-	return nil
-}
-
-func (d *Daemon) unrevoke(client string) error {
 	d.publishing.Lock()
 	defer d.publishing.Unlock()
+	d.mesh.follow()
+	before := d.intents.snapshot()
 	if err := d.intents.unrevoke(client); err != nil {
 		return err
 	}
-	d.events.Add(admin.Event{Kind: admin.EventRevoke, Client: client, Text: "may call again"})
-	d.republish()
-	return nil
-}
-
-// revokeAs makes a decision of another node about a client hold here. It is
-// false if it did before.
-func (d *Daemon) revokeAs(client string, i gossip.Intent) (changed bool, err error) {
-	until, revoked := d.intents.revocations()[client]
-	switch {
-	case !i.On && !revoked, i.On && revoked && until.Equal(i.Until):
-		return false, nil
-	case i.On:
-		_, err = d.revoke(client, i.Until, i.Reason)
-	default:
-		err = d.unrevoke(client)
-	}
-	return true, err
+	d.enforce(before)
+	return d.mesh.tell()
 }
 
 // republish makes the revocations of now known. d.publishing is held.

@@ -65,7 +65,10 @@ type Daemon struct {
 	access    atomic.Pointer[proxy.Access] // who may do what through shared listeners
 	reloads   atomic.Pointer[reloadState]
 
-	publishing sync.Mutex // held while another generation of access is made known; after reloading
+	// publishing is held while another generation of access is made known, and
+	// while something is decided: from a look at what holds until it is in force
+	// and told. After reloading.
+	publishing sync.Mutex
 
 	stopping   atomic.Bool // told to stop: clients are to go elsewhere
 	background context.Context
@@ -161,6 +164,7 @@ func (d *Daemon) Start(ctx context.Context) error {
 	for _, c := range p.credentials {
 		c.start(d.background)
 	}
+	d.work.Go(func() { d.intents.keepWriting(d.background) })
 	d.work.Go(func() { d.watchStalled(d.background) })
 	d.work.Go(func() { d.watchExpiry(d.background) })
 	d.work.Go(func() { d.watchFiles(d.background) })

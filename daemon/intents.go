@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"go.uber.org/zap"
@@ -20,11 +22,13 @@ import (
 // intents are what operators decided: drained upstreams and revoked clients.
 // With a file, they outlive the process.
 type intents struct {
-	path string // empty: they do not
-	log  *zap.Logger
+	path  string // empty: they do not
+	log   *zap.Logger
+	stale chan struct{} // cap 1: the file is to be written
 
-	mu    sync.Mutex
-	state intentState // guarded by mu
+	mu     sync.Mutex
+	state  intentState // guarded by mu; its slices are not changed
+	behind bool        // guarded by mu: the file may say something else
 }
 
 // intentState is the file's content.
@@ -35,12 +39,17 @@ type intentState struct {
 	Recorded time.Time    `json:"recorded"` // when it was written
 	// Mesh are all decisions that the peers know, in their words.
 	Mesh []gossip.Intent `json:"mesh,omitempty"`
+	// Pending are decisions of this host's that they are yet to be told: gossip
+	// is off, or nobody has been there. Counter is that of the decision that
+	// each replaces.
+	Pending []gossip.Intent `json:"pending,omitempty"`
 }
 
 type drained struct {
 	Cluster  string    `json:"cluster"`
 	Upstream string    `json:"upstream"`
 	Since    time.Time `json:"since"`
+	Key      string    `json:"key,omitempty"` // by which peers knew it when it was drained
 }
 
 type revocation struct {
@@ -50,13 +59,14 @@ type revocation struct {
 	Reason string    `json:"reason,omitempty"`
 }
 
-// maxStateFile bounds what is read: some hundred bytes for each decision.
-const maxStateFile = 16 << 20
+// maxStateFile bounds what is read and written: up to a kilobyte for each
+// decision.
+const maxStateFile = 64 << 20
 
 // openIntents reads the file, if there is one. A file that cannot be read is an
 // error: who was revoked must not come back with a restart.
 func openIntents(path string, log *zap.Logger) (*intents, error) {
-	i := &intents{path: path, log: log, state: intentState{Version: 1}}
+	i := &intents{path: path, log: log, stale: make(chan struct{}, 1), state: intentState{Version: 1}}
 	if path == "" {
 		return i, nil
 	}
@@ -91,26 +101,94 @@ var errNotKept = errors.New("it is in force, but cannot be kept over a restart")
 
 // change applies edit to a copy of the state. What takes something away from
 // clients is in force whether or not it can be written; what gives them
-// something is not, since the file would take it back.
+// something is not, since the file would take it back. What could not be
+// written is tried again.
 func (i *intents) change(takesAway bool, edit func(*intentState)) error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	next := i.state
-	next.Drained, next.Revoked = slices.Clone(next.Drained), slices.Clone(next.Revoked)
+	next := i.state.clone()
 	edit(&next)
-	now := time.Now()
-	next.Recorded = now.UTC()
-	next.Revoked = slices.DeleteFunc(next.Revoked, func(r revocation) bool { return !r.Until.IsZero() && !now.Before(r.Until) })
+	next.forgetEnded(time.Now())
+	if next.equal(i.state) && !i.behind {
+		return nil
+	}
 	err := i.write(&next)
+	if err == nil || takesAway {
+		i.state = next
+	}
+	if i.behind = err != nil; i.behind {
+		i.signal()
+	}
 	switch {
 	case err == nil:
-		i.state = next
 		return nil
 	case takesAway:
-		i.state = next
 		return fmt.Errorf("%w: stateFile: %w", errNotKept, err)
 	}
 	return fmt.Errorf("stateFile: %w", err)
+}
+
+// settle takes in what the peers know, and what they are yet to be told: it is
+// in force at once, and written soon.
+func (i *intents) settle(mesh, pending []gossip.Intent, k *known) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	next := i.state.clone()
+	next.Mesh, next.Pending = mesh, pending
+	now := time.Now()
+	next.follow(k, now)
+	next.forgetEnded(now)
+	if next.equal(i.state) {
+		return
+	}
+	i.state, i.behind = next, true
+	i.signal()
+}
+
+func (i *intents) signal() {
+	select {
+	case i.stale <- struct{}{}:
+	default:
+	}
+}
+
+// writeAgainAfter is how long a file that could not be written is left alone.
+const writeAgainAfter = 5 * time.Second
+
+// keepWriting writes the file, whenever it says something else than what
+// holds, until ctx ends. What has changed meanwhile is one write.
+func (i *intents) keepWriting(ctx context.Context) {
+	again := time.NewTimer(writeAgainAfter)
+	defer again.Stop()
+	for failed := false; ; {
+		select {
+		case <-ctx.Done():
+			return
+		case <-i.stale:
+		case <-again.C:
+		}
+		err := i.flush()
+		if err != nil && !failed {
+			i.log.Warn("decisions cannot be kept over a restart; it is tried again", zap.Error(err))
+		}
+		if failed = err != nil; failed {
+			again.Reset(writeAgainAfter)
+		}
+	}
+}
+
+// flush writes the file, if it may say something else than what holds.
+func (i *intents) flush() error {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if !i.behind {
+		return nil
+	}
+	if err := i.write(&i.state); err != nil {
+		return fmt.Errorf("stateFile: %w", err)
+	}
+	i.behind = false
+	return nil
 }
 
 // write puts the state into a new file and renames that into place, so that
@@ -119,9 +197,13 @@ func (i *intents) write(s *intentState) error {
 	if i.path == "" {
 		return nil
 	}
+	s.Recorded = time.Now().UTC()
 	raw, err := json.MarshalIndent(s, "", "  ")
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
+	case len(raw) >= maxStateFile:
+		return fmt.Errorf("there are too many decisions: their file would be larger than %d bytes, and could not be read", maxStateFile)
 	}
 	f, err := os.CreateTemp(filepath.Dir(i.path), "."+filepath.Base(i.path)+".*")
 	if err != nil {
@@ -135,15 +217,24 @@ func (i *intents) write(s *intentState) error {
 	if err != nil {
 		return errors.Join(err, os.Remove(f.Name()))
 	}
+	return syncDirectory(filepath.Dir(i.path))
+}
+
+// syncDirectory has a rename outlive a loss of power. Not all filesystems can.
+func syncDirectory(path string) error {
+	directory, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer directory.Close()
+	if err := directory.Sync(); !errors.Is(err, syscall.EINVAL) && !errors.Is(err, errors.ErrUnsupported) {
+		return err
+	}
 	return nil
 }
 
-// keep remembers all decisions that the peers know.
-func (i *intents) keep(mesh []gossip.Intent) error {
-	return i.change(true, func(s *intentState) { s.Mesh = mesh })
-}
-
-// meshed are the decisions that keep was given, in this process or before.
+// meshed are the decisions that the peers know, as of this process or the one
+// before.
 func (i *intents) meshed() []gossip.Intent {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -157,31 +248,37 @@ func (i *intents) snapshot() intentState {
 	return i.state
 }
 
-func (i *intents) drain(cluster, upstream string, on bool) error {
-	if i.drained(cluster, upstream) == on {
-		return nil
-	}
+// drain takes an upstream out of use, or back into it. The keys are those by
+// which peers know it.
+func (i *intents) drain(cluster, upstream string, on bool, keys ...string) error {
 	return i.change(on, func(s *intentState) {
-		s.Drained = slices.DeleteFunc(s.Drained, func(d drained) bool { return d.Cluster == cluster && d.Upstream == upstream })
-		if on {
-			s.Drained = append(s.Drained, drained{cluster, upstream, time.Now().UTC()})
+		is := func(d drained) bool { return d.Cluster == cluster && d.Upstream == upstream }
+		for _, key := range keys {
+			s.pend(gossip.Intent{Kind: gossip.Drain, Target: key, On: on})
+		}
+		if !on {
+			s.Drained = slices.DeleteFunc(s.Drained, is)
+			return
+		}
+		if !slices.ContainsFunc(s.Drained, is) {
+			s.Drained = append(s.Drained, drained{cluster, upstream, time.Now().UTC(), slices.Concat(keys, []string{""})[0]})
 		}
 	})
 }
 
 func (i *intents) revoke(client string, until time.Time, reason string) error {
+	until = until.Truncate(time.Millisecond).UTC() // as peers have it
 	return i.change(true, func(s *intentState) {
 		s.Revoked = slices.DeleteFunc(s.Revoked, func(r revocation) bool { return r.Client == client })
-		s.Revoked = append(s.Revoked, revocation{client, time.Now().UTC(), until.UTC(), reason})
+		s.Revoked = append(s.Revoked, revocation{client, time.Now().UTC(), until, reason})
+		s.pend(gossip.Intent{Kind: gossip.Revoke, Target: gossip.ClientID(client), On: true, Until: until, Reason: reason})
 	})
 }
 
 func (i *intents) unrevoke(client string) error {
-	if _, revoked := i.revocations()[client]; !revoked {
-		return nil
-	}
 	return i.change(false, func(s *intentState) {
 		s.Revoked = slices.DeleteFunc(s.Revoked, func(r revocation) bool { return r.Client == client })
+		s.pend(gossip.Intent{Kind: gossip.Revoke, Target: gossip.ClientID(client)})
 	})
 }
 
@@ -190,6 +287,17 @@ func (i *intents) drained(cluster, upstream string) bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	return slices.ContainsFunc(i.state.Drained, func(d drained) bool { return d.Cluster == cluster && d.Upstream == upstream })
+}
+
+// keyOf is the key by which peers knew an upstream when it was drained; empty if
+// it is not drained, or was before there were keys.
+func (i *intents) keyOf(cluster, upstream string) string {
+	for _, d := range i.snapshot().Drained {
+		if d.Cluster == cluster && d.Upstream == upstream {
+			return d.Key
+		}
+	}
+	return ""
 }
 
 // revocations are the revoked clients, and until when each is; the zero time:

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -25,14 +27,32 @@ type mesh struct {
 	gossip *gossip.Mesh
 	known  atomic.Pointer[known]
 
-	states map[string]gossip.PeerState // of the peers; onPeer's alone
+	states map[string]string // of the peers, as admin.Peer…; onPeer's alone
+
+	decided chan struct{} // cap 1: peers have told a decision, or are there
+	joined  atomic.Bool   // maps were exchanged with one of them since the start
+	untold  int           // guarded by Daemon.publishing; decisions that could not be told
+
+	observing sync.Mutex // held while it is found out what to say of an upstream
 }
 
 // known are the upstreams and clients of the configuration in force, by the
 // identity that all nodes know them by.
 type known struct {
-	upstreams map[string]place
-	clients   map[string]string // names
+	upstreams map[string][]place // several, if clusters have a server in common
+	clients   map[string]string  // names
+}
+
+// key is the identity of an upstream; "" if it is not configured.
+func (k *known) key(cluster, upstream string) string {
+	for key, places := range k.upstreams {
+		for _, p := range places {
+			if p.cluster.config.Name == cluster && p.id == upstream {
+				return key
+			}
+		}
+	}
+	return ""
 }
 
 // place is an upstream of a cluster.
@@ -48,7 +68,7 @@ func (d *Daemon) newMesh(c gossip.Config) (*mesh, error) {
 	if !c.Enabled() {
 		return nil, nil
 	}
-	m := &mesh{daemon: d, log: d.log.Named("gossip"), states: make(map[string]gossip.PeerState)}
+	m := &mesh{daemon: d, log: d.log.Named("gossip"), states: make(map[string]string), decided: make(chan struct{}, 1)}
 	m.known.Store(&known{})
 	var err error
 	m.gossip, err = gossip.New(c, gossip.Options{
@@ -59,8 +79,12 @@ func (d *Daemon) newMesh(c gossip.Config) (*mesh, error) {
 			return found
 		},
 		OnObservation: m.onObservation,
-		OnIntent:      m.onIntent,
-		OnPeer:        m.onPeer,
+		OnIntent:      func(gossip.Intent) { m.signal() },
+		OnJoin: func() {
+			m.joined.Store(true)
+			m.signal()
+		},
+		OnPeer: m.onPeer,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("gossip: %w", err)
@@ -77,26 +101,31 @@ func (m *mesh) start(ctx context.Context) error {
 		m.log.Warn("some decisions of before cannot be passed on", zap.Error(err))
 	}
 	m.learn()
-	m.propose()
+	if err := m.daemon.intents.change(true, (*intentState).pendUntold); err != nil {
+		m.log.Warn("decisions of before gossip", zap.Error(err))
+	}
 	m.describe()
 	if err := m.gossip.Start(ctx); err != nil {
 		return fmt.Errorf("gossip: %w", err)
 	}
 	m.daemon.work.Go(func() { m.keepDescribing(m.daemon.background) })
+	m.daemon.work.Go(func() { m.keepFollowing(m.daemon.background) })
 	return nil
 }
 
 // learn takes in the configuration in force: which upstreams and clients there
-// are. What was decided about them elsewhere, before they were known here,
-// holds from now on.
+// are. What was decided about them, wherever and whenever, holds from now on,
+// and the peers hear what is seen of them.
 func (m *mesh) learn() {
 	if m == nil {
 		return
 	}
-	k := &known{upstreams: make(map[string]place), clients: make(map[string]string)}
+	m.daemon.publishing.Lock()
+	defer m.daemon.publishing.Unlock()
+	k := &known{upstreams: make(map[string][]place), clients: make(map[string]string)}
 	for _, c := range m.daemon.parts.Load().clusters {
 		for id, key := range c.meshKeys() {
-			k.upstreams[key] = place{c, id}
+			k.upstreams[key] = append(k.upstreams[key], place{c, id})
 		}
 	}
 	for name := range m.daemon.access.Load().Clients {
@@ -105,115 +134,119 @@ func (m *mesh) learn() {
 	before := m.known.Swap(k)
 	for key := range before.upstreams {
 		if _, still := k.upstreams[key]; !still {
-			m.gossip.Forget(key)
+			m.forget(key)
 		}
 	}
-	for _, i := range m.gossip.Export() {
-		if i.On && !i.Expired(time.Now()) {
-			m.apply(i)
-		}
-	}
-}
-
-// propose tells the peers what was decided here while gossip was off.
-func (m *mesh) propose() {
-	decided := make(map[string]bool)
-	for _, i := range m.gossip.Export() {
-		decided[i.Target] = true
-	}
-	state := m.daemon.intents.snapshot()
-	for _, r := range state.Revoked {
-		if target := gossip.ClientID(r.Client); !decided[target] {
-			m.intend(gossip.Intent{Kind: gossip.Revoke, Target: target, On: true, Until: r.Until, Reason: r.Reason})
-		}
-	}
-	for _, drained := range state.Drained {
-		if target, found := m.keyOf(drained.Cluster, drained.Upstream); found && !decided[target] {
-			m.intend(gossip.Intent{Kind: gossip.Drain, Target: target, On: true})
+	m.report(m.tell())
+	for _, places := range k.upstreams {
+		for _, p := range places {
+			if p.cluster.wasProbed(p.id) {
+				p.cluster.publish(p.id)
+			}
 		}
 	}
 }
 
-// intend makes a decision hold on all nodes, and keeps it over a restart.
-func (m *mesh) intend(i gossip.Intent) {
-	if _, err := m.gossip.Intend(i); err != nil {
-		m.log.Error("the decision holds on this node alone", zap.String("kind", string(i.Kind)), zap.Error(err))
-		return
-	}
-	m.keep()
-}
-
-// keep writes all decisions that are known to the state file.
-func (m *mesh) keep() {
-	if err := m.daemon.intents.keep(m.gossip.Export()); err != nil {
-		m.log.Warn("decisions of the peers cannot be kept over a restart", zap.Error(err))
-	}
-}
-
-// drained and revoked are told what was decided on this node.
-func (m *mesh) drained(cluster, upstream string, on bool) {
-	if m == nil {
-		return
-	}
-	if key, found := m.keyOf(cluster, upstream); found {
-		m.intend(gossip.Intent{Kind: gossip.Drain, Target: key, On: on})
-	}
-}
-
-func (m *mesh) revoked(client string, on bool, until time.Time, reason string) {
-	if m == nil {
-		return
-	}
-	m.intend(gossip.Intent{Kind: gossip.Revoke, Target: gossip.ClientID(client), On: on, Until: until, Reason: reason})
-}
-
-func (m *mesh) keyOf(cluster, upstream string) (key string, found bool) {
-	for key, p := range m.known.Load().upstreams {
-		if p.cluster.config.Name == cluster && p.id == upstream {
-			return key, true
-		}
-	}
-	return "", false
-}
-
-// onIntent is told what an operator decided on another node.
-func (m *mesh) onIntent(i gossip.Intent) {
-	if i.Expired(time.Now()) {
-		i.On = false
-	}
-	m.apply(i)
-	m.keep()
-}
-
-// apply makes a decision of another node hold here. What it is about may not
-// be configured here; it is remembered for when it is.
-func (m *mesh) apply(i gossip.Intent) {
-	k := m.known.Load()
-	fields := []zap.Field{zap.String("by", i.By), zap.String("reason", i.Reason), zap.Bool("on", i.On)}
-	var changed bool
-	var err error
-	switch i.Kind {
-	case gossip.Drain:
-		p, found := k.upstreams[i.Target]
-		if !found {
+// keepFollowing does what peers have decided, until ctx ends.
+func (m *mesh) keepFollowing(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
 			return
+		case <-m.decided:
 		}
-		fields = append(fields, zap.String("cluster", p.cluster.config.Name), zap.String("upstream", p.id))
-		changed, err = m.daemon.drain(p.cluster, p.id, i.On)
-	case gossip.Revoke:
-		client, found := k.clients[i.Target]
-		if !found {
-			return
-		}
-		fields = append(fields, zap.String("client", client))
-		changed, err = m.daemon.revokeAs(client, i)
+		m.daemon.publishing.Lock()
+		m.report(m.tell())
+		m.daemon.publishing.Unlock()
 	}
-	if err != nil {
-		m.log.Error("a decision of another node", append(fields, zap.String("kind", string(i.Kind)), zap.Error(err))...)
+}
+
+func (m *mesh) signal() {
+	select {
+	case m.decided <- struct{}{}:
+	default:
+	}
+}
+
+// errNotTold is of a decision that holds on this host alone.
+var errNotTold = errors.New("it holds on this host, but could not be told to the others")
+
+// tell makes what was decided here hold on all nodes, once one of them is
+// there: then it is known what they have decided. It is tried again with each
+// decision. d.publishing is held.
+func (m *mesh) tell() error {
+	if m == nil {
+		return nil
+	}
+	pending := m.daemon.intents.snapshot().Pending
+	if len(pending) == 0 || !m.joined.Load() {
+		m.follow()
+		return nil
+	}
+	now := time.Now()
+	theirs := intentState{Mesh: m.gossip.Export()}.decisions()
+	var left []gossip.Intent
+	var problems []error
+	for _, p := range pending {
+		if p.Expired(now) {
+			p = gossip.Intent{Kind: p.Kind, Target: p.Target, Counter: p.Counter}
+		}
+		// What gives something back does so with what it knew of.
+		if other := theirs[subjectOf(p)]; !p.On && holds(other, now) && other.Counter > p.Counter {
+			continue
+		}
+		if _, err := m.gossip.Intend(p); err != nil {
+			left, problems = append(left, p), append(problems, err)
+		}
+	}
+	m.settle(left)
+	if len(problems) == 0 {
+		m.untold = 0
+		return nil
+	}
+	return fmt.Errorf("%w: %w", errNotTold, problems[0])
+}
+
+// report logs that something could not be told, where no operator waits for an
+// answer, each time that it is more or less.
+func (m *mesh) report(err error) {
+	if err == nil {
 		return
 	}
-	if changed {
-		m.log.Info("a decision of another node holds here, too", append(fields, zap.String("kind", string(i.Kind)))...)
+	if n := len(m.daemon.intents.snapshot().Pending); n != m.untold {
+		m.untold = n
+		m.log.Error("decisions hold on this host alone", zap.Int("decisions", n), zap.Error(err))
+	}
+}
+
+// follow makes what was decided on all nodes hold here. d.publishing is held.
+func (m *mesh) follow() {
+	if m != nil {
+		m.settle(m.daemon.intents.snapshot().Pending)
+	}
+}
+
+// settle is follow, with what the peers are yet to be told.
+func (m *mesh) settle(pending []gossip.Intent) {
+	before := m.daemon.intents.snapshot()
+	m.daemon.intents.settle(m.gossip.Export(), pending, m.known.Load())
+	changes, _ := m.daemon.enforce(before)
+	if len(changes) == 0 {
+		return
+	}
+	decisions := m.daemon.intents.snapshot().decisions()
+	for _, c := range changes {
+		i := decisions[c.subject]
+		if i.By == "" || i.By == m.gossip.Name() {
+			continue
+		}
+		fields := []zap.Field{zap.String("kind", string(c.kind)), zap.Bool("on", c.on), zap.String("by", i.By), zap.String("reason", i.Reason)}
+		if c.kind == gossip.Revoke {
+			fields = append(fields, zap.String("client", c.client))
+		} else {
+			fields = append(fields, zap.String("cluster", c.cluster), zap.String("upstream", c.upstream))
+		}
+		m.log.Info("a decision of another node holds here, too", fields...)
 	}
 }
 
@@ -221,40 +254,30 @@ func (m *mesh) apply(i gossip.Intent) {
 // probed now, and an UP ends a back-off early. Only of a server that was never
 // probed from here it is the first state.
 func (m *mesh) onObservation(o gossip.Observation) {
-	p, found := m.known.Load().upstreams[o.Upstream]
-	if !found {
-		return
-	}
-	own := p.cluster.group.State(p.id)
-	switch {
-	case o.State == gossip.StateDown && own != health.Down, o.State.Up() && own != health.Ready:
-		p.cluster.group.ProbeNow(p.id)
-	}
-	if majority, _, ok := m.gossip.Majority(o.Upstream); ok {
-		p.cluster.assume(p.id, majority)
+	for _, p := range m.known.Load().upstreams[o.Upstream] {
+		own := p.cluster.group.State(p.id)
+		switch {
+		case o.State == gossip.StateDown && own != health.Down, o.State.Up() && own != health.Ready:
+			p.cluster.group.ProbeNow(p.id)
+		}
+		if majority, _, ok := m.gossip.Majority(o.Upstream); ok {
+			p.cluster.assume(p.id, majority)
+		}
 	}
 }
 
 // onPeer is told that a peer came, went or changed.
 func (m *mesh) onPeer(p gossip.Peer) {
-	if m.states[p.Name] == p.State {
+	if m.states[p.Name] == wordFor(p) {
 		return
 	}
-	m.states[p.Name] = p.State
-	m.daemon.events.Add(admin.Event{Kind: admin.EventPeer, Text: fmt.Sprintf("peer %s (%s) is %s", p.Name, p.Address, peerStates[p.State])})
-}
-
-// observe publishes what this node itself sees of a server.
-func (m *mesh) observe(key string, state health.State, reason, breaker string, since time.Time) {
-	if m == nil || key == "" {
-		return
+	listed := make(map[string]bool)
+	for _, peer := range m.gossip.Snapshot().Peers {
+		listed[peer.Name] = true
 	}
-	err := m.gossip.Observe(gossip.Observation{
-		Upstream: key, State: gossip.State(state.String()), Reason: reason, Breaker: breaker, Since: since,
-	})
-	if err != nil {
-		m.log.Warn("an observation cannot be passed on", zap.Error(err))
-	}
+	maps.DeleteFunc(m.states, func(name, _ string) bool { return !listed[name] })
+	m.states[p.Name] = wordFor(p)
+	m.daemon.events.Add(admin.Event{Kind: admin.EventPeer, Text: fmt.Sprintf("peer %s (%s) is %s", p.Name, p.Address, wordFor(p))})
 }
 
 func (m *mesh) keepDescribing(ctx context.Context) {
@@ -306,11 +329,24 @@ func (m *mesh) reload(old, now *config.Configuration, force bool) error {
 	return nil
 }
 
-// leave tells the peers that this node goes.
+// announceLeave tells the peers that this node is about to go. Until it does,
+// decisions come as before.
+func (m *mesh) announceLeave() {
+	if m != nil {
+		m.gossip.AnnounceLeave()
+	}
+}
+
+// leaveTimeout is a moment: who does not hear it finds out.
+const leaveTimeout = 2 * time.Second
+
+// leave tells the peers that this node goes, also after ctx has ended.
 func (m *mesh) leave(ctx context.Context) {
 	if m == nil {
 		return
 	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveTimeout)
+	defer cancel()
 	if err := m.gossip.Leave(ctx); err != nil {
 		m.log.Warn("leaving", zap.Error(err))
 	}

@@ -12,6 +12,15 @@ var peerStates = map[gossip.PeerState]string{
 	gossip.PeerAlive: admin.PeerAlive, gossip.PeerFailed: admin.PeerDead, gossip.PeerLeft: admin.PeerLeft,
 }
 
+// wordFor is the word for a peer in the status document. Who is about to go
+// has said so.
+func wordFor(p gossip.Peer) string {
+	if p.State == gossip.PeerAlive && p.Leaving {
+		return admin.PeerLeft
+	}
+	return peerStates[p.State]
+}
+
 // fill adds to a status what is known of the peers, this node first.
 func (m *mesh) fill(s *admin.Status) {
 	if m == nil {
@@ -22,7 +31,7 @@ func (m *mesh) fill(s *admin.Status) {
 	observations := make(map[string][]admin.ObservationStatus)
 	k := m.known.Load()
 	for _, o := range snapshot.Observations {
-		if p, found := k.upstreams[o.Upstream]; found {
+		for _, p := range k.upstreams[o.Upstream] {
 			observations[o.Node] = append(observations[o.Node], admin.ObservationStatus{
 				Cluster: p.cluster.config.Name, Upstream: p.id, State: string(o.State), Since: o.Since,
 			})
@@ -35,12 +44,13 @@ func (m *mesh) fill(s *admin.Status) {
 	})
 	for _, p := range snapshot.Peers {
 		s.Peers = append(s.Peers, admin.PeerStatus{
-			Name: p.Name, Address: p.Address, State: peerStates[p.State], Version: p.Version, ConfigHash: p.ConfigHash,
+			Name: p.Name, Address: p.Address, State: wordFor(p), Version: p.Version, ConfigHash: p.ConfigHash,
 			KeyIDs: p.KeyIDs, AdminAddress: p.AdminAddress, LastHeard: p.LastHeard, UDP: p.UDP, Observations: observations[p.Name],
 		})
 	}
 	for _, key := range snapshot.Isolated {
-		if p, found := k.upstreams[key]; found {
+		if places := k.upstreams[key]; len(places) > 0 {
+			p := places[0]
 			s.Isolated = true
 			s.IsolatedReason = fmt.Sprintf("most peers reach API servers that this host does not, such as %s of cluster %s: look at this host's network", p.id, p.cluster.config.Name)
 			break

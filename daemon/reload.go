@@ -104,6 +104,9 @@ func (d *Daemon) replace(ctx context.Context, cfg *config.Configuration, old *pa
 	d.parts.Store(next)
 	next.access.Revoked = d.intents.revocations() // as of now: operators do not wait for a reload
 	d.publish(next.access)
+	for _, c := range next.fresh.clusters {
+		c.drainAsDecided() // as of now, too
+	}
 	d.publishing.Unlock()
 	d.mesh.learn()
 	for _, u := range next.updates {

@@ -32,7 +32,7 @@ func (d *Daemon) shutdown(ctx context.Context) error {
 	d.reloading.Unlock()
 	p := d.parts.Load()
 	d.events.Add(admin.Event{Kind: admin.EventProcess, Text: "stopping"})
-	d.mesh.leave(ctx)
+	d.mesh.announceLeave()
 	// Who reconnects when its watch ends must not come here again.
 	for _, l := range p.listeners {
 		l.close()
@@ -78,9 +78,14 @@ func (d *Daemon) shutdown(ctx context.Context) error {
 		d.control.stop(bounded)
 		cancel()
 	}
+	// Not before: a revocation has to end what is in flight here, too.
+	d.mesh.leave(ctx)
 	d.cancel()
 	d.work.Wait()
 	d.mesh.stop()
+	if unwritten := d.intents.flush(); unwritten != nil {
+		d.log.Error("the last decisions are not kept over the restart", zap.Error(unwritten))
+	}
 	for _, c := range p.credentials {
 		c.close()
 	}

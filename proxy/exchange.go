@@ -251,7 +251,9 @@ func (x *exchange) prepare(u *Upstream) {
 	if x.longRunning {
 		x.request.HeaderTimeout = -1
 	}
-	x.request.Interim = x.interim
+	if !x.upgrade {
+		x.request.Interim = x.interim
+	}
 	if x.body != nil {
 		x.request.Body = x.body.reader()
 		x.request.ContentLength = x.r.ContentLength

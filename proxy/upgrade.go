@@ -28,83 +28,29 @@ func (x *exchange) forwardUpgrade() {
 		x.fail(answerBadRequest("an upgrade request cannot have a body"), nil)
 		return
 	}
-	x.try(x.attemptUpgrade)
+	x.try()
 }
 
-func (x *exchange) attemptUpgrade(a balancer.Attempt[*Upstream]) (next choice, more bool) {
+// attemptUpgrade makes an attempt of an upgrade.
+func (x *exchange) attemptUpgrade(ctx context.Context, a balancer.Attempt[*Upstream]) (next choice, more bool) {
 	u := a.Value()
-	if !x.leaseFor(u) {
-		x.skip(a)
-		return choice{}, true
-	}
-	if x.inTheClear(u) {
-		x.giveBack(a)
-		return choice{}, false
-	}
-	x.attempts++
-	x.upstream = u.ID
-	ctx, cancel := x.attemptContext()
-	defer cancel(nil)
-	x.prepare(u)
-	x.request.Interim = nil
-	x.flight.attempt(u, false, cancel)
-	defer x.flight.idle()
-	defer a.Done()
-	if why := x.h.retired.Load(); why != nil && x.caller == nil {
-		a.Report(balancer.Neutral)
-		x.fail(answerEnded(why), why)
-		return choice{}, false
-	}
-
-	x.traceAttempt(u)
-	defer x.endTraceAttempt()
 	sent := time.Now()
 	resp, conn, err := x.connections(u).http1.Upgrade(ctx, &x.request)
-	if err != nil {
-		v := judgeError(ctx, err)
-		a.Report(v.breaker)
-		x.observe(u, v, err)
-		x.countAttempt(u, v, -1)
-		x.traceVerdict(v, nil)
-		if !x.mayResend(v) {
-			x.failAttempt(v, err)
-			return choice{}, false
-		}
-		x.tried = append(x.tried, a.ID())
-		x.err = err
-		x.countRetry(v)
-		next.attempt, next.ok = x.pick()
+	x.err = err
+	v := x.judge(ctx, u, resp, err, sent)
+	if next, more = x.again(a, v, resp, err); more {
 		return next, true
 	}
-	v := judgeResponse(x.target, x.aggregated(), resp)
-	if x.refused(resp) {
-		v = verdictUnauthorized
-	}
 	a.Report(v.breaker)
-	x.observe(u, v, nil)
-	x.countAttempt(u, v, time.Since(sent))
-	x.traceVerdict(v, resp)
-	x.err = nil // that of an attempt before
 	switch {
 	case conn != nil && x.caller != nil && !strings.EqualFold(resp.Header.Get("Upgrade"), upgradeProtocol(x.r)):
 		conn.Close() // to what nobody asked for
 		x.fail(answerNoUpgrade(resp.StatusCode), nil)
 	case conn != nil:
 		x.tunnel(ctx, conn)
-	case v == verdictShuttingDown && x.mayResend(v):
+	case err != nil, x.hides(v):
 		discard(resp)
-		x.tried = append(x.tried, a.ID())
-		x.countRetry(v)
-		next.attempt, next.ok = x.pick()
-		return next, true
-	case v == verdictUnauthorized && x.refresh():
-		discard(resp)
-		x.countRetry(v)
-		next.attempt, next.ok = x.pick()
-		return next, true
-	case v == verdictUnauthorized && x.caller != nil:
-		discard(resp)
-		x.failRefusedCredential()
+		x.failAttempt(v, err)
 	case resp.StatusCode < 400 && x.caller != nil:
 		discard(resp)
 		x.fail(answerNoUpgrade(resp.StatusCode), nil)

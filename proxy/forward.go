@@ -7,8 +7,6 @@ import (
 	"net/http/httptrace"
 	"time"
 
-	"go.uber.org/zap"
-
 	"github.com/kuberelay/kuberelay/balancer"
 )
 
@@ -86,30 +84,6 @@ func (x *exchange) connections(u *Upstream) *connections {
 		return u.connectionsFor(x.lease)
 	}
 	return u.own
-}
-
-// refused says whether the API server itself refuses our credential. What
-// stands behind it, such as a service with a login, answers 401 for reasons of
-// its own, and has looked at the request.
-func (x *exchange) refused(resp *http.Response) bool {
-	return x.injected && resp.StatusCode == http.StatusUnauthorized &&
-		(!x.target.reachesBeyond() || unauthorizedStatus(peekBody(resp)))
-}
-
-// refresh gets another lease after a refusal, once for each request, if that
-// can be sent again.
-func (x *exchange) refresh() bool {
-	if x.refreshed || !x.rewindable() {
-		return false
-	}
-	x.refreshed = true
-	lease, err := x.credentials().Refused(x.r.Context(), x.lease)
-	if err != nil {
-		x.log("the API server refuses the credential and there is no newer one", zap.Error(err))
-		return false
-	}
-	x.lease, x.header = lease, nil
-	return true
 }
 
 // aggregated says whether another server stands behind the path's group.

@@ -9,7 +9,6 @@ import (
 	"go.uber.org/zap"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/kuberelay/kuberelay/auth"
 	"github.com/kuberelay/kuberelay/auth/identify"
 	"github.com/kuberelay/kuberelay/auth/limit"
 )
@@ -121,20 +120,3 @@ func (x *exchange) warnRefused(credential string) {
 }
 
 var errRefusedCredential = errors.New("the API server refuses the credential")
-
-// rebuildShared makes the headers that go upstream for a shared listener's
-// client.
-func (x *exchange) rebuildShared(scheme string) {
-	o := auth.SharedOptions{
-		As:               x.caller.As,
-		PeerIP:           peerIP(x.r),
-		DefaultUserAgent: x.cluster.UserAgent,
-		SchemeHTTP:       scheme == "http",
-	}
-	if x.upgrade {
-		o.Upgrade = upgradeProtocol(x.r)
-	}
-	auth.RebuildShared(x.header, x.r.Header, x.lease, o)
-	x.header[auditIDHeader] = []string{x.auditID}
-	x.injected = true
-}

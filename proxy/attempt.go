@@ -99,7 +99,7 @@ func (x *exchange) verdictOn(resp *http.Response) verdict {
 		return verdictUnauthorized
 	case resp.StatusCode == http.StatusServiceUnavailable && !x.upgrade && x.unavailableGroup(resp):
 		x.cluster.Groups.Learn(x.target.Group, x.target.Version)
-		return verdictBeyond
+		return verdictServerError
 	}
 	return judgeResponse(x.target, x.aggregated(), resp)
 }

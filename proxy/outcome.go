@@ -54,12 +54,10 @@ type verdict struct {
 
 // The lines of the table.
 var (
-	verdictOK           = verdict{outcome: "success", breaker: balancer.Success, observe: ObservePass}
-	verdictClientError  = verdict{outcome: "success", breaker: balancer.Success, observe: ObservePass}
+	verdictOK           = verdict{outcome: "success", breaker: balancer.Success, observe: ObservePass}      // 4xx as well: it has answered
 	verdictUnauthorized = verdict{outcome: "unauthorized", breaker: balancer.Success, observe: ObservePass} // of our credential: see refresh
 	verdictThrottled    = verdict{outcome: "throttled", breaker: balancer.Success, observe: ObservePass}
-	verdictServerError  = verdict{outcome: "server_error", breaker: balancer.Neutral}
-	verdictBeyond       = verdict{outcome: "server_error", breaker: balancer.Neutral}
+	verdictServerError  = verdict{outcome: "server_error", breaker: balancer.Neutral} // of the request, or of a server beyond
 	verdictUnavailable  = verdict{outcome: "unavailable", breaker: balancer.Failure, resend: resendReads}
 	verdictShuttingDown = verdict{outcome: "shutting_down", breaker: balancer.Neutral, observe: ObserveShuttingDown, resend: resendAny, free: true}
 	// Of the API server or of an aggregated one: another try, which may meet
@@ -130,18 +128,14 @@ func judgeResponse(target Target, aggregated bool, resp *http.Response) verdict 
 		}
 	}
 	switch {
-	case code < 400:
-		return verdictOK
 	case code == http.StatusTooManyRequests:
 		return verdictThrottled
 	case code < 500:
-		return verdictClientError
-	case aggregated, target.reachesBeyond():
-		return verdictBeyond
-	case !target.IsResource, code != http.StatusBadGateway && code != http.StatusServiceUnavailable && code != http.StatusGatewayTimeout:
+		return verdictOK
+	case aggregated, target.reachesBeyond(),
+		!target.IsResource, code != http.StatusBadGateway && code != http.StatusServiceUnavailable && code != http.StatusGatewayTimeout,
+		code == http.StatusGatewayTimeout && bytes.Contains(peekBody(resp), []byte("ResourceVersionTooLarge")):
 		return verdictServerError
-	case code == http.StatusGatewayTimeout && bytes.Contains(peekBody(resp), []byte("ResourceVersionTooLarge")):
-		return verdictBeyond
 	}
 	return verdictUnavailable
 }

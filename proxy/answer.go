@@ -86,3 +86,19 @@ func answerBadRequest(detail string) answer {
 func answerForbidden(cause metav1.CauseType, detail string) answer {
 	return answer{code: http.StatusForbidden, reason: metav1.StatusReasonForbidden, cause: cause, message: detail}
 }
+
+// answerForm is for a request to a proxy itself (CONNECT, TRACE), to the server
+// as a whole (*), or without a path. It adds to h, the answer's header.
+func answerForm(h http.Header, r *http.Request) answer {
+	switch {
+	case r.Method == http.MethodConnect, r.Method == http.MethodTrace:
+		h.Set("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
+		return answer{
+			code: http.StatusMethodNotAllowed, reason: metav1.StatusReasonMethodNotAllowed, cause: "Method",
+			message: "the method " + r.Method + " is not proxied",
+		}
+	case r.URL.Path == "":
+		return answerBadRequest("the request-target has no path: paths of the API server begin with /")
+	}
+	return answerBadRequest("the request-target * stands for the server as a whole, which is not proxied: ask for a path")
+}

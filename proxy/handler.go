@@ -9,7 +9,6 @@ import (
 
 	"github.com/google/uuid"
 	"go.uber.org/zap"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/kuberelay/kuberelay/proxy/filter"
 )
@@ -87,7 +86,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (h *Handler) serveSingle(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
 	if r.URL.Path == "*" || r.URL.Path == "" && r.Method == http.MethodConnect {
-		h.denyForm(w, r) // net/http has answered OPTIONS *
+		h.deny(w, r, deniedMethod, answerForm(w.Header(), r)) // OPTIONS * does not come here: the listener answers it
 		return
 	}
 	static := h.staticPrefix()
@@ -122,7 +121,7 @@ func (h *Handler) serveSingle(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if r.Method == http.MethodConnect || r.Method == http.MethodTrace {
-		h.denyForm(w, r)
+		h.deny(w, r, deniedMethod, answerForm(w.Header(), r))
 		return
 	}
 	x := newExchange(h, h.o.Cluster, w, r, decoded, escaped, start)
@@ -141,22 +140,9 @@ func (h *Handler) denyCrossSite(w http.ResponseWriter, r *http.Request) bool {
 	if h.o.Filter == nil || !filter.CrossSite(r.Header, r.Host) {
 		return false
 	}
-	h.deny(w, r, "cross_site", answerForbidden("CrossSite",
+	h.deny(w, r, deniedCrossSite, answerForbidden("CrossSite",
 		"the request comes from a page of another site (its Origin or Sec-Fetch-Site header says so); use --disable-filter to allow that"))
 	return true
-}
-
-// denyForm refuses requests to a proxy itself, and those without a path.
-func (h *Handler) denyForm(w http.ResponseWriter, r *http.Request) {
-	if r.Method == http.MethodConnect || r.Method == http.MethodTrace {
-		w.Header().Set("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
-		h.deny(w, r, "method", answer{
-			code: http.StatusMethodNotAllowed, reason: metav1.StatusReasonMethodNotAllowed, cause: "Method",
-			message: "the method " + r.Method + " is not proxied",
-		})
-		return
-	}
-	h.deny(w, r, "method", answerBadRequest("the request-target * is for OPTIONS alone"))
 }
 
 func (h *Handler) deny(w http.ResponseWriter, r *http.Request, reason string, a answer) {

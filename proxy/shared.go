@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/kuberelay/kuberelay/auth/identify"
 	"github.com/kuberelay/kuberelay/auth/limit"
@@ -131,7 +130,7 @@ func (v *visit) forward(client *Client, grant *Grant, escaped string) {
 func (v *visit) form() (escaped string, ok bool) {
 	r := v.r
 	if r.Method == http.MethodConnect || r.Method == http.MethodTrace || r.URL.Path == "*" || r.URL.Path == "" {
-		v.deny(deniedMethod, answerMethod(v.w.Header(), r.Method))
+		v.deny(deniedMethod, answerForm(v.w.Header(), r))
 		return "", false
 	}
 	escaped = rawPath(r.URL)
@@ -277,14 +276,3 @@ const (
 	deniedImpersonation   = "impersonation"
 	deniedLimit           = "limit"
 )
-
-func answerMethod(h http.Header, method string) answer {
-	if method != http.MethodConnect && method != http.MethodTrace {
-		return answerBadRequest("the request-target * is for OPTIONS alone")
-	}
-	h.Set("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
-	return answer{
-		code: http.StatusMethodNotAllowed, reason: metav1.StatusReasonMethodNotAllowed, cause: "Method",
-		message: "the method " + method + " is not proxied",
-	}
-}

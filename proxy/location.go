@@ -87,6 +87,9 @@ func sameOrigin(u *url.URL, scheme, host string) bool {
 // one stays as it is.
 func localise(u *url.URL, serverPath, prefix string) (*url.URL, error) {
 	to := &url.URL{Path: u.Path, RawPath: u.RawPath, RawQuery: u.RawQuery, Fragment: u.Fragment}
+	if u.Host != "" && u.Path == "" { // the origin alone is its root (RFC 9110, section 4.2.3)
+		to.Path = "/"
+	}
 	if !strings.HasPrefix(to.Path, "/") {
 		return to, nil
 	}

@@ -89,6 +89,8 @@ func TestLocaliseMovesAbsolutePathsBelowThePrefix(t *testing.T) {
 		{"/", "", "/clusters/b", "/clusters/b/"},
 		{"https://api:6443/api?limit=1#top", "", "/clusters/b", "/clusters/b/api?limit=1#top"},
 		{"https://user:secret@api:6443/api", "", "", "/api"},
+		{"https://api:6443", "/k8s", "/clusters/b", "/clusters/b/"},
+		{"https://api:6443?x=y", "", "", "/?x=y"},
 		{"/api/a%2Fb", "", "/clusters/b", "/clusters/b/api/a%2Fb"},
 		{"/k8s/prod/api", "/k8s/prod", "/clusters/b", "/clusters/b/api"},
 		{"/k8s/prod/api", "/k8s/prod/", "/clusters/b", "/clusters/b/api"},
@@ -147,6 +149,7 @@ func TestHere(t *testing.T) {
 		{"", "../../version", "/version"},
 		{"", "../../../../version", "/version"},
 		{"", "https://api:6443/version?x=y", "/version?x=y"},
+		{"", "https://api:6443", "/"},
 		{"", "/clusters/c/api", ""},
 		{"", "../../clusters/c/api", ""},
 		{"", "/x/..//evil.example", "/evil.example"}, // not //evil.example

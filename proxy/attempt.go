@@ -97,7 +97,7 @@ func (x *exchange) verdictOn(resp *http.Response) verdict {
 	switch {
 	case x.refused(resp):
 		return verdictUnauthorized
-	case resp.StatusCode == http.StatusServiceUnavailable && !x.upgrade && x.unavailableGroup(resp):
+	case resp.StatusCode == http.StatusServiceUnavailable && x.unavailableGroup(resp):
 		x.cluster.Groups.Learn(x.target.Group, x.target.Version)
 		return verdictServerError
 	}

@@ -65,7 +65,7 @@ func (h *Handler) serveShared(w http.ResponseWriter, r *http.Request) {
 	if !ok || !v.site() {
 		return
 	}
-	if escaped == credentialPath {
+	if escaped == CredentialPath {
 		v.mint()
 		return
 	}

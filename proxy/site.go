@@ -32,7 +32,7 @@ func (v *visit) site() bool {
 // that the connection came to: no name can be rebound to that.
 func (v *visit) hostAllowed() bool {
 	hosts := v.h.o.Shared.Hosts
-	if v.peer.Unix && (hosts == nil || v.r.URL.Path == credentialPath) {
+	if v.peer.Unix && (hosts == nil || v.r.URL.Path == CredentialPath) {
 		return true // what no name leads to, none can be rebound to
 	}
 	host := hostname(v.r.Host)

@@ -127,7 +127,7 @@ func (x *exchange) auditComplete(rec *Record) {
 	e := x.event(audit.StageResponseComplete)
 	e.Code = int32(x.code)
 	if e.Code == 0 {
-		e.Code = codeClientClosed
+		e.Code = StatusClientClosed
 	}
 	if x.err != nil {
 		e.Message = messageOf(x.err)
@@ -139,9 +139,6 @@ func (x *exchange) auditComplete(rec *Record) {
 		audit.Annotation{Key: annotationCloseReason, Value: string(rec.CloseReason)})
 	_ = log.Write(&e) // counted and logged there
 }
-
-// codeClientClosed stands for "the client left before the answer".
-const codeClientClosed = 499
 
 // event is what all events of an exchange have in common.
 func (x *exchange) event(stage audit.Stage) audit.Event {

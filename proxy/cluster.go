@@ -67,21 +67,25 @@ type Record struct {
 	Path              string // decoded; without the query, which may hold secrets
 	Target            Target
 	Group, Resource   string // bounded for metric labels
-	Code              int    // 0: the client left before an answer
+	Code              int    // 0: the client left before an answer; see [StatusClientClosed]
 	Upstream          string // the last one tried
 	Attempts          int
 	Bytes             int64 // of the API server's response body
-	Start             time.Time
 	Duration          time.Duration
 	AuditID           string
 	UserAgent         string
-	Upgrade           bool
 	Err               error // why an answer is ours or was cut short
 
 	Caller      *Caller     // of a shared listener; nil: of a single one
 	CloseReason CloseReason // who ended it from outside; "": nobody
 	Refused     Refused     // why it was not sent, after it had passed the gates
 }
+
+// StatusClientClosed stands for "the client left before the answer" in metrics,
+// logs and audit events. Nobody is sent it.
+//
+// Source: nginx, ngx_http_request.h, NGX_HTTP_CLIENT_CLOSED_REQUEST.
+const StatusClientClosed = 499
 
 // Refused is why a request that passed the gates was not sent.
 type Refused uint8

@@ -16,11 +16,9 @@ func (x *exchange) record() Record {
 		Upstream:  x.upstream,
 		Attempts:  x.attempts,
 		Bytes:     x.bytes,
-		Start:     x.start,
 		Duration:  time.Since(x.start),
 		AuditID:   x.auditID,
 		UserAgent: x.r.UserAgent(),
-		Upgrade:   x.upgrade,
 		Err:       x.err,
 	}
 	if x.caller != nil {

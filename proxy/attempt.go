@@ -192,8 +192,8 @@ func (x *exchange) failAttempt(v verdict, err error) {
 	switch {
 	case x.hides(v):
 		x.failRefusedCredential()
-	case v == verdictCancelled && endedBy(x.r.Context()) != nil:
-		ended := endedBy(x.r.Context())
+	case v == verdictCancelled && endedError(x.r.Context()) != nil:
+		ended := endedError(x.r.Context())
 		x.fail(answerEnded(ended), ended)
 	case v == verdictCancelled && x.r.Context().Err() != nil:
 		x.err = err // the client left

@@ -57,7 +57,7 @@ func (x *exchange) hold() (balancer.Attempt[*Upstream], bool) {
 
 // giveUp answers a request that found no upstream in time.
 func (x *exchange) giveUp() {
-	if ended := endedBy(x.r.Context()); ended != nil {
+	if ended := endedError(x.r.Context()); ended != nil {
 		x.fail(answerEnded(ended), ended)
 		return
 	}

@@ -90,7 +90,7 @@ func (x *exchange) readBody() bool {
 	if n := x.r.ContentLength; n > 0 && n <= payloadSize {
 		payload := make([]byte, n)
 		if _, err := io.ReadFull(x.r.Body, payload); err != nil {
-			if ended := endedBy(x.r.Context()); ended != nil {
+			if ended := endedError(x.r.Context()); ended != nil {
 				x.fail(answerEnded(ended), ended)
 				return false
 			}

@@ -182,7 +182,7 @@ func (x *exchange) admitted() bool {
 	if now := x.h.o.Shared.Access.Load(); now != x.caller.Access {
 		if err := now.Review(x.caller, time.Now()); err != nil {
 			x.flight.end(err)
-			if ended := endedBy(x.r.Context()); ended != nil {
+			if ended := endedError(x.r.Context()); ended != nil {
 				x.fail(answerEnded(ended), ended)
 			}
 			return false

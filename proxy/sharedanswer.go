@@ -67,7 +67,7 @@ func (x *exchange) failCredential(err error) {
 		x.fail(answerCredential(err.Error()), err)
 		return
 	}
-	if ended := endedBy(x.r.Context()); ended != nil {
+	if ended := endedError(x.r.Context()); ended != nil {
 		x.fail(answerEnded(ended), ended)
 		return
 	}

@@ -78,12 +78,12 @@ func (x *exchange) stream(ctx context.Context, resp *http.Response) (lost error)
 		x.err = s.stopping.Load().cause
 		x.endStream(s.control)
 		return nil
-	case !s.clientGone && s.frames.boundary() && endedOutside(context.Cause(ctx)):
+	case !s.clientGone && s.frames.boundary() && endedHere(context.Cause(ctx)):
 		x.err = context.Cause(ctx)
 		x.endStream(s.control)
 		return nil
 	}
-	x.err = ended(ctx, err)
+	x.err = causeOf(ctx, err)
 	// The client must see an error, not a short answer that looks whole.
 	x.abort(s.control)
 	if s.clientGone || x.r.Context().Err() != nil {
@@ -101,9 +101,9 @@ func (x *exchange) endStream(control *http.ResponseController) {
 	}
 }
 
-// endedOutside says whether a stream's end was decided here, and not by either
+// endedHere reports whether the cause of a stream's end is kuberelay, and neither
 // of its sides.
-func endedOutside(cause error) bool {
+func endedHere(cause error) bool {
 	if errors.Is(cause, errDraining) {
 		return true
 	}
@@ -134,10 +134,10 @@ var errDrained = errors.New("drained")
 // errClientLeft is the cause of what ends with the client's connection.
 var errClientLeft = errors.New("the client closed the connection")
 
-// ended says who ended an attempt, where that is not its own error.
-func ended(ctx context.Context, err error) error {
+// causeOf returns who ended the attempt, or err if nobody did.
+func causeOf(ctx context.Context, err error) error {
 	switch cause := context.Cause(ctx); {
-	case errors.Is(cause, errCut), errors.Is(cause, errAbandoned), endedOutside(cause):
+	case errors.Is(cause, errCut), errors.Is(cause, errAbandoned), endedHere(cause):
 		return cause
 	case errors.Is(cause, context.Canceled):
 		return errClientLeft

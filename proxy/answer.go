@@ -20,7 +20,7 @@ type answer struct {
 	retryAfter int              // seconds; 0: no header
 }
 
-// write sends the answer, beside the header fields that w already has.
+// write sends the answer, with the header fields that w already has.
 func (a answer) write(w http.ResponseWriter, auditID string) {
 	status := metav1.Status{
 		TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"},

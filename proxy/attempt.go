@@ -16,8 +16,8 @@ import (
 // another upstream.
 const retryWindow = 10 * time.Second
 
-// try makes attempts, on one upstream after the other, until one answers the
-// client or there is none left to hold out for.
+// try makes attempts, on one upstream after the other, until one has answered
+// the client or no upstream can be expected any more.
 func (x *exchange) try() {
 	a, ok := x.pick()
 	for {
@@ -41,8 +41,8 @@ type choice struct {
 	ok      bool
 }
 
-// attempt sends the request to one upstream. It answers the client and
-// reports false, or returns the next choice.
+// attempt sends the request to one upstream. Either it answers the client, and
+// more is false, or it returns the choice for another attempt.
 func (x *exchange) attempt(a balancer.Attempt[*Upstream]) (next choice, more bool) {
 	u := a.Value()
 	if !x.leaseFor(u) {
@@ -104,9 +104,9 @@ func (x *exchange) verdictOn(resp *http.Response) verdict {
 	return judgeResponse(x.target, x.aggregated(), resp)
 }
 
-// again prepares another attempt, where the verdict and the request allow one:
-// with a new credential, or on another upstream. Then the response is
-// discarded, and more is true.
+// again prepares another attempt where the verdict and the request allow one,
+// with a new credential or on another upstream. If it does, it has discarded the
+// response, and more is true.
 func (x *exchange) again(a balancer.Attempt[*Upstream], v verdict, resp *http.Response, err error) (next choice, more bool) {
 	if v == verdictUnauthorized && x.refresh() {
 		discard(resp)
@@ -120,8 +120,9 @@ func (x *exchange) again(a balancer.Attempt[*Upstream], v verdict, resp *http.Re
 	}
 	x.tried = append(x.tried, a.ID())
 	next.attempt, next.ok = x.pick()
-	// With none left to try, an answer that another might better is passed
-	// on; a request that has none is held, and sent again after that.
+	// With no upstream left to try, an answer is passed on, even if another
+	// upstream might give a better one; a request without an answer is held,
+	// and then sent again.
 	if (next.ok || resp == nil || v.resend == resendAny) && x.afford(v) {
 		a.Report(v.breaker)
 		discard(resp)
@@ -142,12 +143,12 @@ func (x *exchange) again(a balancer.Attempt[*Upstream], v verdict, resp *http.Re
 // listener's would take the API server's 401 for one about its own credential.
 func (x *exchange) hides(v verdict) bool { return v == verdictUnauthorized && x.caller != nil }
 
-// safe says whether the request may be processed twice.
+// safe reports whether the request may be processed twice.
 func (x *exchange) safe() bool {
 	return !x.upgrade && x.target.safe(x.r.Method, x.r.URL.RawQuery)
 }
 
-// mayResend says whether the outcome table, the body and the clock allow
+// mayResend reports whether the outcome table, the body and the clock allow
 // another attempt.
 func (x *exchange) mayResend(v verdict) bool {
 	switch v.resend {
@@ -163,7 +164,7 @@ func (x *exchange) mayResend(v verdict) bool {
 		}
 	case resendAny:
 	}
-	if v.once && (x.charged > 0 || x.upgrade) { // what may have reached a server beyond is no upgrade to send twice
+	if v.once && (x.charged > 0 || x.upgrade) { // a server beyond may have acted on the upgrade
 		return false
 	}
 	if !v.free && x.charged+1 >= x.cluster.Retry.MaxAttempts {

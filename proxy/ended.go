@@ -25,8 +25,7 @@ const (
 	CloseCredential CloseReason = "credential" // a reload replaced what the cluster is called with
 )
 
-// EndedError is with what kuberelay ends a request, and neither its client nor
-// the API server: a reason, and a text for people.
+// EndedError is why kuberelay ended a request: a reason, and a text for people.
 type EndedError struct {
 	Reason CloseReason
 	why    string
@@ -79,13 +78,13 @@ func (x *exchange) unblock() (release func()) {
 	}
 }
 
-// clientLeft says whether the client has closed the connection, or its side of
-// it. net/http would send 200 for an answer that is not given then.
+// clientLeft reports whether the client has closed the connection, or its side of
+// it.
 func (x *exchange) clientLeft() bool {
 	return x.r.Context().Err() != nil && endedError(x.r.Context()) == nil
 }
 
-// closeReason reads why an exchange came to an end that was not its own.
+// closeReason returns who ended the exchange before its own end; "": nobody.
 func (x *exchange) closeReason() CloseReason {
 	if ended := endedError(x.r.Context()); ended != nil {
 		return ended.Reason

@@ -26,7 +26,7 @@ type exchange struct {
 	decoded, escaped string // path after the prefix
 	target           Target
 	kind             balancer.Kind
-	upgrade          bool // to a protocol that passes
+	upgrade          bool // the client asks for a protocol that is tunnelled
 	longRunning      bool
 
 	lease     *auth.Lease
@@ -73,8 +73,8 @@ func newExchange(h *Handler, cluster *Cluster, w http.ResponseWriter, r *http.Re
 	return x
 }
 
-// offersUpgrade says whether the client asks for a protocol that passes, at an
-// endpoint that uses one. On the subresources of an aggregated API, any may:
+// offersUpgrade reports whether the client asks for a protocol that is tunnelled,
+// at an endpoint that uses one. Any subresource of an aggregated API may:
 // KubeVirt's console and vnc do.
 func (x *exchange) offersUpgrade() bool {
 	t := x.target
@@ -94,7 +94,7 @@ func (x *exchange) serve() {
 		x.auditID = auditID(x.r)
 	}
 	x.traceRequest()
-	if x.upgrade { // see forwardUpgrade: that holds for whatever is answered
+	if x.upgrade { // of any answer but 101: see forwardUpgrade
 		x.w.Header().Set("Connection", "close")
 	}
 	defer x.unblock()()
@@ -107,7 +107,7 @@ func (x *exchange) serve() {
 	}
 }
 
-// end takes note of the finished exchange and gives it back.
+// end records the finished exchange and returns it to the pool.
 func (x *exchange) end(streamKind string) {
 	x.flight.End()
 	record := x.record()
@@ -141,15 +141,16 @@ func (x *exchange) giveBack(a balancer.Attempt[*Upstream]) {
 	a.Done()
 }
 
-// skip gives an attempt back unused; after a pause another is picked.
+// skip gives an attempt back unused. Its upstream counts as tried, so that it is
+// picked again only after a pause.
 func (x *exchange) skip(a balancer.Attempt[*Upstream]) {
 	x.giveBack(a)
 	x.tried = append(x.tried, a.ID())
 }
 
-// key is the identity that the balancer binds to an upstream: everyone who
-// uses the listener's credential is one, a client with a credential of its
-// own is another.
+// key is the identity that the balancer binds to an upstream: on a shared
+// listener the client. On a single one, everyone who uses the listener's
+// credential is one identity, and a client with a credential of its own another.
 func (x *exchange) key() string {
 	if x.caller != nil {
 		return x.caller.Client.Name
@@ -172,8 +173,8 @@ func (x *exchange) fail(a answer, err error) {
 	a.write(x.w, x.auditID)
 }
 
-// attemptContext is one attempt's: it ends with the client's, and its cause
-// says who else ended it.
+// attemptContext returns the context of one attempt. It ends with that of the
+// request; if it is cancelled, its cause says by whom.
 func (x *exchange) attemptContext() (context.Context, context.CancelCauseFunc) {
 	return context.WithCancelCause(x.r.Context())
 }

@@ -86,7 +86,7 @@ func (x *exchange) connections(u *Upstream) *connections {
 	return u.own
 }
 
-// aggregated says whether another server stands behind the path's group.
+// aggregated reports whether another server stands behind the path's group.
 func (x *exchange) aggregated() bool {
 	return x.cluster.Groups.Aggregated(x.target.Group, x.target.Version)
 }

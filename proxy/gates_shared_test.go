@@ -19,7 +19,7 @@ import (
 
 const gateToken = "canary-gate-token"
 
-// withheld are credentials that say whether they were asked for.
+// withheld are credentials that count how often they were asked for.
 type withheld struct{ asked atomic.Int64 }
 
 func (w *withheld) Lease(context.Context) (*auth.Lease, error) {

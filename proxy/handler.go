@@ -17,14 +17,19 @@ const auditIDHeader = "Audit-Id"
 
 // Options are one listener's.
 type Options struct {
+	// Listener is its name.
 	Listener string
-	Cluster  *Cluster
+	// Cluster is what a single listener forwards to. Required for one.
+	Cluster *Cluster
+	// Registry gets the listener's requests; all listeners share one. Required.
 	Registry *Registry
 	// Owner tells the requests of one address from those of others, whatever
-	// serves it. It is compared with ==.
-	Owner    any
+	// serves it: see [Registry.EndAnonymous]. It is compared with ==.
+	Owner any
+	// Recorder hears of each request. Required.
 	Recorder Recorder
-	Log      *zap.Logger
+	// Log gets what operators should know; nil: nothing is logged.
+	Log *zap.Logger
 	// Filter is kubectl proxy's request filter; nil: no filter and no
 	// cross-site gate (--disable-filter).
 	Filter *filter.Filter
@@ -46,7 +51,7 @@ type Options struct {
 	Tracing *Tracing
 }
 
-// Handler serves one listener.
+// Handler serves one listener, single or shared.
 type Handler struct {
 	o        Options
 	draining atomic.Bool
@@ -54,7 +59,7 @@ type Handler struct {
 	retired  atomic.Pointer[EndedError]
 }
 
-// NewHandler returns the handler of one listener.
+// NewHandler returns the handler of one listener. It does not check o.
 func NewHandler(o Options) *Handler {
 	if o.Log == nil {
 		o.Log = zap.NewNop()
@@ -62,15 +67,15 @@ func NewHandler(o Options) *Handler {
 	return &Handler{o: o}
 }
 
-// Drain makes streams that begin from now on end at once, and those that run
-// end at their next frame boundary.
+// Drain ends streams at their next frame boundary: all that the registry knows,
+// and from now on each new one of the listener.
 func (h *Handler) Drain() {
 	h.draining.Store(true)
 	h.o.Registry.Drain()
 }
 
-// Retire makes a single listener's requests that are sent from now on end
-// instead; [Registry.EndAnonymous] ends those that were sent before.
+// Retire has a single listener's requests refused from now on instead of sent;
+// [Registry.EndAnonymous] ends those that were sent before.
 func (h *Handler) Retire(why *EndedError) { h.retired.Store(why) }
 
 // ServeHTTP is the data path of one request.

@@ -14,8 +14,8 @@ func (x *exchange) pick() (balancer.Attempt[*Upstream], bool) {
 	return x.cluster.Pool.Pick(balancer.Request{Key: x.key(), Kind: x.kind, Tried: x.tried})
 }
 
-// hold waits for an upstream when there is none left to try: everything that
-// was sent so far may be sent again.
+// hold waits for an upstream when there is none left to try. The request may be
+// sent again, whatever was sent of it so far.
 func (x *exchange) hold() (balancer.Attempt[*Upstream], bool) {
 	var none balancer.Attempt[*Upstream]
 	if x.holdTill.IsZero() {
@@ -31,8 +31,8 @@ func (x *exchange) hold() (balancer.Attempt[*Upstream], bool) {
 	defer cancel()
 	for {
 		if len(x.tried) > 0 {
-			// All were tried and none is known to be down yet: not at once
-			// again, and not all requests together.
+			// All were tried, and those that are left are not known to be down:
+			// pause, so that requests do not come again at once and all together.
 			pause := time.NewTimer(25*time.Millisecond + rand.N(75*time.Millisecond))
 			select {
 			case <-pause.C:
@@ -79,7 +79,8 @@ func (x *exchange) giveUp() {
 	x.fail(a, x.err)
 }
 
-// outlook is the hook's, or hopeful.
+// outlook asks the hook why no upstream can be used. While one can be, or
+// without a hook, both waiting and coming back may help.
 func (x *exchange) outlook() (why string, wait, retry bool) {
 	if f := x.cluster.Hooks.Outlook; f != nil && x.cluster.Pool.Eligible() == 0 {
 		return f()

@@ -6,7 +6,7 @@ import (
 	"sync"
 )
 
-// interim passes a 1xx response on, to clients that know such responses.
+// interim passes a 1xx response on, to clients that understand it.
 func (x *exchange) interim(code int, header http.Header) {
 	if !x.r.ProtoAtLeast(1, 1) {
 		return
@@ -17,9 +17,9 @@ func (x *exchange) interim(code int, header http.Header) {
 	clear(h)
 }
 
-// hints passes the 1xx responses to an HTTP/2 request on. They come on the
-// goroutine that reads the connection, which may be at one when the attempt,
-// and with it the exchange, has ended.
+// hints passes on the 1xx responses to an HTTP/2 request. They come on the
+// goroutine that reads the connection, which may still be delivering one when
+// the attempt, and with it the exchange, has ended.
 type hints struct {
 	mu    sync.Mutex
 	x     *exchange

@@ -7,7 +7,7 @@ import (
 )
 
 // acquireLease gets the credential with which the cluster is called. Without
-// one nothing is sent: never anonymous.
+// one, nothing is sent: no request goes out anonymous.
 func (x *exchange) acquireLease() bool {
 	lease, err := x.credentials().Lease(x.r.Context())
 	if err != nil {
@@ -26,10 +26,10 @@ func (x *exchange) credentials() Credentials {
 	return x.cluster.Credentials
 }
 
-// leaseFor holds the lease and the upstream to one generation of connection
-// parameters: a kubeconfig that was switched to another cluster must not send
-// one's credential to the other. A configured credential is bound to the
-// cluster by its grant instead.
+// leaseFor makes sure that the lease and the upstream are of one generation of
+// connection parameters: after a kubeconfig was switched to another cluster,
+// neither may get the other's credential. On a shared listener, the grant binds
+// the credential to the cluster instead.
 func (x *exchange) leaseFor(u *Upstream) bool {
 	if x.caller != nil {
 		return x.leaseNow(u)
@@ -46,9 +46,9 @@ func (x *exchange) leaseFor(u *Upstream) bool {
 	return lease.EndpointGeneration() == u.generation
 }
 
-// leaseNow makes sure that a shared listener's request is sent with the lease of
-// now, since it may have been held, and not with one that another cluster of
-// the upstream's name has given.
+// leaseNow makes sure that a shared listener's request is sent with the present
+// lease, since it may have been held, and not with one that another cluster of
+// the same name has issued.
 func (x *exchange) leaseNow(u *Upstream) bool {
 	lease, err := x.caller.Grant.Credentials.Lease(x.r.Context())
 	if err != nil {
@@ -65,7 +65,7 @@ func (x *exchange) leaseNow(u *Upstream) bool {
 	return true
 }
 
-// refused says whether the API server itself refuses our credential. What
+// refused reports whether the API server itself refuses our credential. What
 // stands behind it, such as a service with a login, answers 401 for reasons of
 // its own, and has looked at the request.
 func (x *exchange) refused(resp *http.Response) bool {
@@ -73,8 +73,8 @@ func (x *exchange) refused(resp *http.Response) bool {
 		(!x.target.reachesBeyond() || unauthorizedStatus(peekBody(resp)))
 }
 
-// refresh gets another lease after a refusal, once for each request, if that
-// can be sent again.
+// refresh gets another lease after a refusal, if the request can be sent again:
+// once for each request.
 func (x *exchange) refresh() bool {
 	if x.refreshed || !x.rewindable() {
 		return false

@@ -40,7 +40,7 @@ func (x *exchange) prepare(u *Upstream) {
 	}
 }
 
-// rebuild makes the headers that go upstream.
+// rebuild makes the header that goes upstream.
 func (x *exchange) rebuild(scheme string) {
 	x.header = make(http.Header, len(x.r.Header)+4)
 	x.scheme = scheme
@@ -55,12 +55,12 @@ func (x *exchange) rebuild(scheme string) {
 		SchemeHTTP:       scheme == "http",
 	})
 	x.header[auditIDHeader] = []string{x.auditID}
-	if x.upgrade { // to the one that was looked at, of several that were offered
+	if x.upgrade { // of several offers, the one that was checked
 		x.header["Upgrade"] = []string{upgradeProtocol(x.r)}
 	}
 }
 
-// rebuildShared makes the headers that go upstream for a shared listener's
+// rebuildShared makes the header that goes upstream for a shared listener's
 // client.
 func (x *exchange) rebuildShared(scheme string) {
 	o := auth.SharedOptions{

@@ -15,8 +15,8 @@ import (
 
 var errRevoked = errors.New("the client was revoked by an operator")
 
-// answerUnauthenticated is a 401 without a challenge: what kuberelay accepts,
-// a browser's password dialogue cannot give.
+// answerUnauthenticated is a 401 without a challenge: a browser's password
+// dialogue cannot give anything that kuberelay accepts.
 func answerUnauthenticated(err error) answer {
 	a := answer{
 		code: http.StatusUnauthorized, reason: metav1.StatusReasonUnauthorized,
@@ -78,8 +78,8 @@ func (x *exchange) failCredential(err error) {
 	}, err)
 }
 
-// inTheClear refuses to send a credential to an http:// server, where it would
-// be left out, and the request be anonymous.
+// inTheClear refuses to send a credential to an http:// server: it would be left
+// out, and the request anonymous.
 func (x *exchange) inTheClear(u *Upstream) bool {
 	if x.caller == nil || u.URL.Scheme != "http" || !x.lease.Confidential() {
 		return false
@@ -95,7 +95,7 @@ func (x *exchange) inTheClear(u *Upstream) bool {
 var errInTheClear = errors.New("the API server is reached over plain HTTP")
 
 // failRefusedCredential answers when the API server refuses the credential and
-// there is no newer one. Its 401 would be read as one about the client's own.
+// there is no newer one. Its 401 would pass for one about the client's own.
 func (x *exchange) failRefusedCredential() {
 	name := x.caller.Grant.Credential
 	now := time.Now().Unix()
@@ -109,8 +109,8 @@ func (x *exchange) failRefusedCredential() {
 	}, errRefusedCredential)
 }
 
-// refusalLines is the least time between two lines about refused credentials:
-// each request brings one.
+// refusalLines is the least time between two lines in the log about refused
+// credentials: every request would write one.
 const refusalLines = 10 * time.Second
 
 func (x *exchange) warnRefused(credential string) {

@@ -28,12 +28,12 @@ func (v *visit) site() bool {
 }
 
 // hostAllowed compares the request's host, in an absolute target or the Host
-// header, with the listener's. An address is also right where it is the one
-// that the connection came to: no name can be rebound to that.
+// header, with the listener's. The address that the connection came to is right
+// as well: it is not a name that could be rebound.
 func (v *visit) hostAllowed() bool {
 	hosts := v.h.o.Shared.Hosts
 	if v.peer.Unix && (hosts == nil || v.r.URL.Path == CredentialPath) {
-		return true // what no name leads to, none can be rebound to
+		return true // no name leads to a Unix socket, so none can be rebound to it
 	}
 	host := hostname(v.r.Host)
 	if host == "" {
@@ -74,9 +74,9 @@ func hostname(hostport string) string {
 	return strings.ToLower(strings.TrimSuffix(host, "."))
 }
 
-// DefaultHosts are the host names of a shared listener that has none
+// DefaultHosts returns the host names of a shared listener that has none
 // configured: the host of its address, and the names of this machine to
-// itself. A Unix socket has none, and answers to every host.
+// itself. For a Unix socket, which answers to every host, it is nil.
 func DefaultHosts(address string) []string {
 	if strings.HasPrefix(address, "unix:") {
 		return nil
@@ -91,7 +91,8 @@ func DefaultHosts(address string) []string {
 	return hosts
 }
 
-// CleanHosts are configured host names as [SharedOptions] wants them.
+// CleanHosts returns configured host names in the form of [SharedOptions]: in
+// lower case, without brackets or a final dot.
 func CleanHosts(names []string) []string {
 	hosts := make([]string, 0, len(names))
 	for _, name := range names {

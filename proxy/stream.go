@@ -92,9 +92,9 @@ func (x *exchange) stream(ctx context.Context, resp *http.Response) (lost error)
 	return err
 }
 
-// endStream ends what the client has of a stream, after a whole frame. A watch
-// ends cleanly: who watches begins anew. A log that did would pass for the
-// whole.
+// endStream ends the client's side of a stream, after a whole frame. A watch
+// ends cleanly, and its client begins a new one. A log is broken off: after a
+// clean end it would pass for complete.
 func (x *exchange) endStream(control *http.ResponseController) {
 	if x.target.Verb != "watch" {
 		x.abort(control)
@@ -131,7 +131,7 @@ func (x *exchange) trailers(trailer http.Header, control *http.ResponseControlle
 // errDrained ends a stream that was asked to end, between two frames.
 var errDrained = errors.New("drained")
 
-// errClientLeft is the cause of what ends with the client's connection.
+// errClientLeft is the error of a request whose client closed its connection.
 var errClientLeft = errors.New("the client closed the connection")
 
 // causeOf returns who ended the attempt, or err if nobody did.
@@ -181,9 +181,9 @@ type bodyStream struct {
 // stop is why a stream is to end.
 type stop struct{ cause error }
 
-// prepareDrain returns how the stream is ended cleanly, or nil if a short
-// body should just come to its end. The stream keeps passing bytes until a
-// frame is whole; one that waits between frames is woken.
+// prepareDrain returns what ends the stream cleanly; nil for a short body, which
+// goes on to its end. The stream keeps passing bytes until a frame is whole; one
+// that waits between frames is woken.
 func (s *bodyStream) prepareDrain() func(error) {
 	if s.x.kind != balancer.Watch {
 		return nil

@@ -18,12 +18,13 @@ import (
 )
 
 // forwardUpgrade connects the client with a server that speaks WebSocket or
-// SPDY/3.1. Nothing is sent twice once a byte has gone upstream, and the two
-// connections are joined after 101 alone (CVE-2018-1002105, CVE-2020-8559).
+// SPDY/3.1. It is sent again only where provably nothing of it was processed,
+// and the two connections are joined after 101 alone (CVE-2018-1002105,
+// CVE-2020-8559).
 func (x *exchange) forwardUpgrade() {
-	// Whatever is answered in place of 101 is the last answer (serve says so):
-	// bytes that the client has sent after its request are of the protocol it
-	// asked for.
+	// An answer other than 101 is the last on its connection (serve sets
+	// Connection: close): what the client has sent after its request may be of
+	// the protocol it asked for.
 	if x.r.ContentLength != 0 {
 		x.fail(answerBadRequest("an upgrade request cannot have a body"), nil)
 		return
@@ -44,7 +45,7 @@ func (x *exchange) attemptUpgrade(ctx context.Context, a balancer.Attempt[*Upstr
 	a.Report(v.breaker)
 	switch {
 	case conn != nil && x.caller != nil && !strings.EqualFold(resp.Header.Get("Upgrade"), upgradeProtocol(x.r)):
-		conn.Close() // to what nobody asked for
+		conn.Close() // it speaks a protocol that nobody asked for
 		x.fail(answerNoUpgrade(resp.StatusCode), nil)
 	case conn != nil:
 		x.tunnel(ctx, conn)
@@ -79,8 +80,8 @@ func (x *exchange) tunnel(ctx context.Context, upstream h1.Upgraded) {
 	x.auditStarted()
 	setKeepAlive(upstream, x.h.o.KeepAlive)
 
-	// Whoever ends the attempt ends the tunnel: first the API server's side, so
-	// that what the client has had of it is whole frames.
+	// Whoever ends the attempt ends the tunnel: the API server's side first, so
+	// that sayWhy knows what the client has got.
 	stop := context.AfterFunc(ctx, func() {
 		_ = client.SetWriteDeadline(time.Now().Add(farewell)) // on error it is closed already
 		upstream.Close()
@@ -123,8 +124,8 @@ func (x *exchange) tunnel(ctx context.Context, upstream h1.Upgraded) {
 // read.
 const farewell = 250 * time.Millisecond
 
-// sayWhy tells the client of a WebSocket why it is ended from here, unless it
-// is in the middle of a frame. Other protocols have no word for it.
+// sayWhy tells the client of a WebSocket why kuberelay ends it, unless a frame is
+// half sent. Other protocols have no message for that.
 func (x *exchange) sayWhy(client io.Writer, cause error, down *wsFrames) {
 	ended, ok := errors.AsType[*EndedError](cause)
 	if !ok || !down.boundary() || !strings.EqualFold(upgradeProtocol(x.r), "websocket") {

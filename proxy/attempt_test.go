@@ -7,7 +7,9 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/kuberelay/kuberelay/balancer"
 	"github.com/kuberelay/kuberelay/internal/apigroups"
 )
 
@@ -44,6 +46,33 @@ func TestRetryAfterNeedsCertainty(t *testing.T) {
 		x.failAttempt(verdictRefused, errors.New("connection refused"))
 		if after := w.Header().Get("Retry-After"); w.Code != code || (after != "") != (code == 503) {
 			t.Errorf("uncertain %t: %d with Retry-After %q, want %d", uncertain, w.Code, after, code)
+		}
+	}
+}
+
+// TestUpgradesAreSentAgainOnlyUnprocessed: a server beyond the API server may
+// already have acted on an upgrade when it says that it is shutting down.
+func TestUpgradesAreSentAgainOnlyUnprocessed(t *testing.T) {
+	for name, c := range map[string]struct {
+		v              verdict
+		plain, upgrade bool
+	}{
+		"the API server shuts down":    {verdictShuttingDown, true, true},
+		"a server beyond may":          {verdictShuttingBeyond, true, false},
+		"nobody listens":               {verdictRefused, true, true},
+		"lost":                         {verdictLost, true, false},
+		"the idle connection was shut": {verdictStale, true, false},
+		"unavailable":                  {verdictUnavailable, true, false},
+		"answered":                     {verdictOK, false, false},
+	} {
+		for upgrade, want := range map[bool]bool{false: c.plain, true: c.upgrade} {
+			x := &exchange{
+				cluster: &Cluster{Retry: balancer.DefaultConfig().Retry}, upgrade: upgrade, start: time.Now(),
+				r: httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/api/v1/namespaces/x/pods/p/exec", nil),
+			}
+			if got := x.mayResend(c.v); got != want {
+				t.Errorf("%s, upgrade %t: sent again %t, want %t", name, upgrade, got, want)
+			}
 		}
 	}
 }

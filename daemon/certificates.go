@@ -149,7 +149,7 @@ func (d *Daemon) refreshCertificates() {
 func (d *Daemon) endCertificates(listener string) {
 	d.registry.Review(func(c *proxy.Caller) error {
 		if c.Listener == listener && strings.Contains(c.Identity.Method(), string(identify.Certificate)) {
-			return proxy.Ended(proxy.CloseRemoved, "the authority of clients' certificates was replaced")
+			return proxy.NewEndedError(proxy.CloseRemoved, "the authority of clients' certificates was replaced")
 		}
 		return nil
 	})

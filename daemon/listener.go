@@ -228,7 +228,7 @@ func (l *listener) update(s *serving) error {
 }
 
 // errRemoved ends what a single listener has open when it is one no more.
-var errRemoved = proxy.Ended(proxy.CloseRemoved, "the listener was removed from the configuration, or identifies its clients now")
+var errRemoved = proxy.NewEndedError(proxy.CloseRemoved, "the listener was removed from the configuration, or identifies its clients now")
 
 // retire stops accepting and lets what is under way end within the grace time.
 func (l *listener) retire(grace time.Duration) {

@@ -26,7 +26,7 @@ func (r *recorder) End(kind string, rec *proxy.Record) {
 	r.gauge(rec.Cluster, kind).Dec()
 	code := rec.Code
 	if code == 0 {
-		code = statusClientClosed
+		code = proxy.StatusClientClosed
 	}
 	client := ""
 	if rec.Caller != nil {
@@ -100,10 +100,6 @@ func (r *recorder) gauge(cluster, kind string) admin.Gauge {
 	}
 	return r.metrics.Stream(kind)
 }
-
-// statusClientClosed stands for "the client left before the answer" in
-// metrics and logs, as nginx has it.
-const statusClientClosed = 499
 
 // Denied implements proxy.Recorder.
 func (r *recorder) Denied(req *http.Request, d proxy.Denial) {

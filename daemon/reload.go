@@ -188,7 +188,7 @@ func (d *Daemon) retireCluster(c *cluster, grace time.Duration) {
 	}
 	if now := d.parts.Load().cluster(c.config.Name); now == nil || now.config.Kubeconfig != c.config.Kubeconfig {
 		// What is still open leads to a cluster that is not configured any more.
-		d.registry.EndCluster(c.path, proxy.Ended(proxy.CloseRemoved, "the cluster was removed from the configuration, or is another one now"))
+		d.registry.EndCluster(c.path, proxy.NewEndedError(proxy.CloseRemoved, "the cluster was removed from the configuration, or is another one now"))
 	}
 	c.close()
 	if d.parts.Load().cluster(c.config.Name) == nil {

@@ -98,12 +98,8 @@ func (c *cluster) status() admin.ClusterStatus {
 	if !s.Ready {
 		s.Reason = "no API server is usable" + c.why()
 	}
-	states := make(map[string]health.Status)
-	for _, st := range c.group.Snapshot() {
-		states[st.ID] = st
-	}
 	for _, m := range c.pool.Status() {
-		st := states[m.ID]
+		st, _ := c.group.Status(m.ID)
 		s.Upstreams = append(s.Upstreams, admin.UpstreamStatus{
 			ID: m.ID, URL: st.URL, Source: c.source(m.ID), State: st.State.String(), Since: st.Since,
 			Reason: st.Reason, Breaker: m.Breaker.String(), Draining: m.Draining,

@@ -17,14 +17,6 @@ import (
 
 var errCredentialRefused = errors.New("API server refuses the probe's credential")
 
-// Classify tells what an error of a connection attempt or of an exchange says
-// about the upstream: Refused, Unreachable, Unresolved, Timeout, Reset,
-// Certificate, Credential, Protocol or Local; Pass for nil.
-func Classify(err error) ResultKind {
-	kind, _ := classify(err)
-	return kind
-}
-
 // probeError is a reason for people over the error that it explains.
 type probeError struct {
 	reason string
@@ -34,7 +26,10 @@ type probeError struct {
 func (e *probeError) Error() string { return e.reason }
 func (e *probeError) Unwrap() error { return e.err }
 
-// classify also returns a one-line reason.
+// classify reads what an error of a connection attempt or of an exchange says
+// about the upstream: Refused, Unreachable, Unresolved, Timeout, Reset,
+// Certificate, Credential, Protocol or Local, with a one-line reason; Pass for
+// nil.
 func classify(err error) (ResultKind, string) {
 	if err == nil {
 		return Pass, ""

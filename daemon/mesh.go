@@ -230,7 +230,7 @@ func (m *mesh) onObservation(o gossip.Observation) {
 	case o.State == gossip.StateDown && own != health.Down, o.State.Up() && own != health.Ready:
 		p.cluster.group.ProbeNow(p.id)
 	}
-	if majority, _, ok := m.gossip.Majority(o.Upstream); ok {
+	if majority, ok := m.gossip.Majority(o.Upstream); ok {
 		p.cluster.assume(p.id, majority)
 	}
 }

@@ -240,3 +240,13 @@ func parseCIDR(text string) (netip.Prefix, error) {
 	}
 	return prefix, nil
 }
+
+func (c Config) prefixes() []netip.Prefix {
+	prefixes := make([]netip.Prefix, 0, len(c.AllowedCIDRs))
+	for _, text := range c.AllowedCIDRs {
+		if p, err := parseCIDR(text); err == nil {
+			prefixes = append(prefixes, p)
+		}
+	}
+	return prefixes
+}

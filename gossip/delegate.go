@@ -178,6 +178,6 @@ func (d *delegate) AckPayload() []byte { return nil }
 
 // NotifyPingComplete implements [memberlist.PingDelegate]: a packet went to the
 // peer and its answer came back.
-func (d *delegate) NotifyPingComplete(n *memberlist.Node, rtt time.Duration, _ []byte) {
-	d.mesh.setUDP(n.Name, UDPOK, rtt)
+func (d *delegate) NotifyPingComplete(n *memberlist.Node, _ time.Duration, _ []byte) {
+	d.mesh.setUDP(n.Name, UDPOK)
 }

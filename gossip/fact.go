@@ -35,39 +35,38 @@ func (s State) Decided() bool {
 // Observation is what one node itself has seen of one upstream.
 type Observation struct {
 	// Node is the observer.
-	Node string `json:"node"`
+	Node string
 	// Upstream is an [UpstreamID].
-	Upstream string `json:"upstream"`
+	Upstream string
 	// State is the upstream's state.
-	State State `json:"state"`
+	State State
 	// Reason says why, in at most 256 bytes; more is cut.
-	Reason string `json:"reason,omitempty"`
+	Reason string
 	// Breaker is closed, half-open or open.
-	Breaker string `json:"breaker,omitempty"`
+	Breaker string
 	// Since is when the state was entered, by the observer's clock: for people.
-	Since time.Time `json:"since,omitzero"`
+	Since time.Time
 }
 
 // Load says how much a node has to do.
 type Load struct {
-	InFlight          uint64 `json:"inFlight"` // short requests under way
-	Streams           uint64 `json:"streams"`  // watches, log follows, upgrades
-	RequestsPerSecond uint64 `json:"requestsPerSecond"`
+	InFlight uint64 // short requests under way
+	Streams  uint64 // watches, log follows, upgrades
 }
 
 // Particulars are what a node says of itself.
 type Particulars struct {
 	// Version is the program's, at most 64 bytes.
-	Version string `json:"version,omitempty"`
+	Version string
 	// ConfigHash identifies the configuration, at most 64 bytes. Nodes whose
 	// hashes differ have drifted apart.
-	ConfigHash string `json:"configHash,omitempty"`
+	ConfigHash string
 	// AdminAddress is where its status is served, at most 256 bytes.
-	AdminAddress string `json:"adminAddress,omitempty"`
+	AdminAddress string
 	// Started is when the process started, by its own clock: for people.
-	Started time.Time `json:"started,omitzero"`
+	Started time.Time
 	// Load is as of the last exchange of the whole map.
-	Load Load `json:"load"`
+	Load Load
 }
 
 // IntentKind is what an operator decides about.

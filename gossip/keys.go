@@ -130,3 +130,11 @@ func parseKey(text []byte) (key, error) {
 	}
 	return key{&raw}, nil
 }
+
+func rawKeys(keys []key) [][]byte {
+	raw := make([][]byte, len(keys))
+	for i, k := range keys {
+		raw[i] = k.raw()
+	}
+	return raw
+}

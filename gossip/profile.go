@@ -52,18 +52,6 @@ func LAN() Profile {
 	}
 }
 
-// Quick is the profile for tests on one host: everything some ten times as
-// fast, at ten times the cost.
-func Quick() Profile {
-	return Profile{
-		ProbeInterval: 100 * time.Millisecond, ProbeTimeout: 60 * time.Millisecond,
-		GossipInterval: 20 * time.Millisecond, PushPullInterval: 2 * time.Second,
-		StreamTimeout: time.Second, RejoinInterval: 300 * time.Millisecond,
-		FactTTL: 3 * time.Second, ForgetAfter: 30 * time.Second, DeadTime: 2 * time.Second,
-		BeaconInterval: time.Second, CheckInterval: 200 * time.Millisecond, Tick: 100 * time.Millisecond,
-	}
-}
-
 func (p Profile) withDefaults() Profile {
 	lan := LAN()
 	for field, standard := range map[*time.Duration]time.Duration{

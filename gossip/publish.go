@@ -214,7 +214,7 @@ func (m *Mesh) own() map[string]Observation {
 	all := map[string]Observation{}
 	if known := m.replica.nodes[m.name]; known != nil {
 		for held := range maps.Values(known.facts) {
-			if o, ok := held.observation(m.name); ok {
+			if o, ok := held.asObservation(m.name); ok {
 				all[o.Upstream] = o
 			}
 		}

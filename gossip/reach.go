@@ -36,8 +36,8 @@ func (m *Mesh) checkReachability(ctx context.Context) {
 func (m *Mesh) checkPeer(ctx context.Context, p peer) {
 	members := m.members.Load()
 	for range 3 {
-		if rtt, err := members.Ping(p.name, net.UDPAddrFromAddrPort(p.address)); err == nil {
-			m.setUDP(p.name, UDPOK, rtt)
+		if _, err := members.Ping(p.name, net.UDPAddrFromAddrPort(p.address)); err == nil {
+			m.setUDP(p.name, UDPOK)
 			return
 		}
 		if ctx.Err() != nil {
@@ -46,18 +46,18 @@ func (m *Mesh) checkPeer(ctx context.Context, p peer) {
 	}
 	conn, err := m.transport.DialAddressTimeout(memberlist.Address{Addr: p.address.String(), Name: p.name}, m.profile.StreamTimeout)
 	if err != nil {
-		m.setUDP(p.name, UDPUnknown, 0)
+		m.setUDP(p.name, UDPUnknown)
 		return
 	}
 	// A connection that ends before it says anything is no error there, if it
 	// has the label.
 	_ = memberlist.AddLabelHeaderToStream(conn, m.label)
 	_ = conn.Close()
-	m.setUDP(p.name, UDPBlocked, 0)
+	m.setUDP(p.name, UDPBlocked)
 }
 
 // setUDP takes down whether packets reach a peer, and says so if it is new.
-func (m *Mesh) setUDP(name, state string, rtt time.Duration) {
+func (m *Mesh) setUDP(name, state string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	p := m.peers[name]
@@ -68,7 +68,7 @@ func (m *Mesh) setUDP(name, state string, rtt time.Duration) {
 	before := p.udp
 	p.udp, p.udpSince = state, now
 	if state == UDPOK {
-		p.heard, p.rtt = now, rtt
+		p.heard = now
 	}
 	if before == state {
 		return

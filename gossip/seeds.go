@@ -62,6 +62,16 @@ func parseSeed(text string) (seed, error) {
 	return seed{host: host, port: port}, nil
 }
 
+func (c Config) seeds() []seed {
+	seeds := make([]seed, 0, len(c.Peers))
+	for _, text := range c.Peers {
+		if s, err := parseSeed(text); err == nil { // Validate has seen to it.
+			seeds = append(seeds, s)
+		}
+	}
+	return seeds
+}
+
 // resolve returns the addresses that s stands for now.
 func (s seed) resolve(ctx context.Context, r Resolver) ([]netip.AddrPort, error) {
 	ctx, cancel := context.WithTimeout(ctx, seedTimeout)

@@ -190,8 +190,6 @@ func decodeParticulars(body string) (selfFacts, error) {
 			p.Load.InFlight = f.value
 		case 6:
 			p.Load.Streams = f.value
-		case 7:
-			p.Load.RequestsPerSecond = f.value
 		case 8:
 			var id string
 			err := f.text(&id, 16)

@@ -17,7 +17,7 @@ import (
 //	Decision    { uint64 kind = 1; bytes target = 2; uint64 counter = 3; string by = 4; bytes body = 5; }
 //	Observation { uint64 state = 1; uint64 breaker = 2; uint64 since_ms = 3; string reason = 4; }
 //	Particulars { string version = 1; string config_hash = 2; string admin_address = 3; uint64 started_ms = 4;
-//	              uint64 in_flight = 5; uint64 streams = 6; uint64 requests_per_second = 7;
+//	              uint64 in_flight = 5; uint64 streams = 6; reserved 7;
 //	              repeated string key_ids = 8; bool leaving = 9; }
 //	Verdict     { bool on = 1; uint64 until_ms = 2; string reason = 3; uint64 at_ms = 4; }
 //
@@ -149,7 +149,6 @@ func encodeParticulars(p selfFacts) string {
 	out = appendTime(out, 4, p.Started)
 	out = appendNumber(out, 5, p.Load.InFlight)
 	out = appendNumber(out, 6, p.Load.Streams)
-	out = appendNumber(out, 7, p.Load.RequestsPerSecond)
 	for _, id := range p.keyIDs[:min(len(p.keyIDs), maxKeys)] {
 		out = appendString(out, 8, id)
 	}

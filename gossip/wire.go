@@ -21,9 +21,9 @@ import (
 //	              repeated string key_ids = 8; bool leaving = 9; }
 //	Verdict     { bool on = 1; uint64 until_ms = 2; string reason = 3; uint64 at_ms = 4; }
 //
-// Bodies are kept and passed on as they came, so that a field or a kind that
-// only newer nodes know gets through older ones. The version is for changes
-// that cannot be told so.
+// Bodies are kept and passed on as they came, so a field or a kind that only
+// newer nodes know gets through older ones. The version is for changes that
+// cannot be made in that way.
 const wireVersion = 1
 
 // Bounds on messages. What memberlist can send by UDP is 1400 bytes less 45 of
@@ -36,7 +36,7 @@ const (
 	maxVersion  = 64
 	maxHash     = 64
 	maxAdmin    = 256
-	maxSequence = 1 << 62 // above is not counted, but made up
+	maxSequence = 1 << 62 // nobody has counted that far: it is made up
 )
 
 // Kinds of entry.
@@ -46,7 +46,7 @@ const (
 	kindBeacon      = 3
 )
 
-// entryKey says what of a node's an entry is. Upstream is raw bytes.
+// entryKey says which of a node's facts an entry is. Upstream is raw bytes.
 type entryKey struct {
 	kind     uint64
 	upstream string
@@ -59,7 +59,7 @@ type entry struct {
 	body string
 }
 
-// record is facts of one node, all of one run of it.
+// record holds facts of one node, all from one run.
 type record struct {
 	node    string
 	epoch   uint64
@@ -134,7 +134,7 @@ func encodeObservation(o Observation) string {
 	return string(appendString(out, 4, cut(o.Reason, maxReason)))
 }
 
-// selfFacts are a node's particulars and what the mesh itself adds.
+// selfFacts are a node's particulars and what its mesh adds.
 type selfFacts struct {
 	Particulars
 	keyIDs  []string // the primary key's first

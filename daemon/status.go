@@ -30,6 +30,17 @@ func (d *Daemon) Status() admin.Status {
 	for _, c := range p.config.Credentials {
 		s.Credentials = append(s.Credentials, p.credentials[c.Name].status())
 	}
+	if p.audit != nil {
+		s.Audit = &admin.AuditStatus{Blocks: p.audit.Blocks()}
+		if err := p.audit.Healthy(); err != nil {
+			s.Audit.Error = err.Error()
+		}
+	}
+	if d.admin != nil {
+		if err := d.admin.Err(); err != nil {
+			s.AdminError = err.Error()
+		}
+	}
 	d.mesh.fill(&s)
 	s.Events = d.events.Latest()
 	s.Clients = d.clientStatus()

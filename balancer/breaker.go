@@ -142,8 +142,8 @@ func (b *breaker) probe(ok bool) {
 	b.tell()
 }
 
-// renew closes a breaker whose member was down and is back: probes have shown
-// that, and what failed before says nothing of it now.
+// renew closes the breaker of a member that was down and is back, as probes have
+// shown: failures from before no longer say anything about it.
 func (b *breaker) renew() {
 	b.mu.Lock()
 	if b.state() != BreakerClosed {

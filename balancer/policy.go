@@ -17,7 +17,7 @@ func (p *Pool[T]) sticky(c []*entry[T], r *Request, now time.Duration) *entry[T]
 	id := p.bindings.get(r.Key, now)
 	bound := find(c, id)
 	if bound == nil {
-		// On short requests, for how many streams a server has says how long it
+		// By short requests: the number of streams only shows how long a server
 		// has been up.
 		bound = p.lessLoaded(c, false, now)
 		if len(r.Tried) > 0 {

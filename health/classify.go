@@ -17,7 +17,7 @@ import (
 
 var errCredentialRefused = errors.New("API server refuses the probe's credential")
 
-// probeError is a reason for people over the error that it explains.
+// probeError is an error whose text is a reason for people.
 type probeError struct {
 	reason string
 	err    error
@@ -149,7 +149,7 @@ func issuer(c *x509.Certificate) string {
 	return fmt.Sprintf("%q", clip(c.Issuer.String()))
 }
 
-// names lists what a certificate is valid for, at most a few.
+// names lists the first few names that a certificate is valid for.
 func names(c *x509.Certificate) string {
 	if c == nil {
 		return "other names"
@@ -170,7 +170,7 @@ func names(c *x509.Certificate) string {
 
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
-// bare takes away url.Error's and net.OpError's repetition of the address.
+// bare unwraps a url.Error, which repeats the address.
 func bare(err error) error {
 	if e, ok := errors.AsType[*url.Error](err); ok {
 		return e.Err
@@ -178,7 +178,7 @@ func bare(err error) error {
 	return err
 }
 
-// oneLine makes foreign text fit for a log line.
+// oneLine makes text from elsewhere fit for a log line.
 func oneLine(s string) string {
 	return clip(strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f {

@@ -14,7 +14,7 @@ const (
 	transitionInterval = 500 * time.Millisecond
 	recheckInterval    = 250 * time.Millisecond // after a first refusal
 
-	// A restarted server should be back quickly, a dead one cost nothing.
+	// A restarted server should be back quickly, and a dead one cost little.
 	backoffFirst = 500 * time.Millisecond
 	backoffEarly = 2 * time.Second
 	backoffMax   = 10 * time.Second
@@ -196,7 +196,7 @@ func (m *machine) next(now time.Time, jitter float64) time.Duration {
 	case m.connects > 0:
 		return min(recheckInterval, transition)
 	case m.failures > 0 && m.last == Timeout:
-		return 0 // it has cost a whole timeout already
+		return 0 // the probe has taken a whole timeout already
 	case m.state == Ready && m.failures == 0:
 		return interval
 	case m.state == Degraded && m.passes == 0 && m.failures == 0 && now.Sub(m.since) >= settlePhase:

@@ -13,7 +13,7 @@ type ResultKind uint8
 const (
 	// Unprobed: there is no sample yet.
 	Unprobed ResultKind = iota
-	// Pass: the upstream is ready, or (403, 404) says nothing to the contrary.
+	// Pass: the upstream is ready, or does not say otherwise (403, 404).
 	Pass
 	// NotReady: it answers, with a status that is not a pass.
 	NotReady

@@ -14,7 +14,7 @@ const (
 	Ready State = iota
 	// Suspect has failed a sample, or was not probed yet.
 	Suspect
-	// Degraded answers, but says that it is not ready (or is shutting down).
+	// Degraded answers, but is not ready or is shutting down.
 	Degraded
 	// Down does not answer.
 	Down
@@ -54,10 +54,10 @@ type Transition struct {
 	From, To State
 	// Reason is one line for people, without secrets.
 	Reason string
-	// Cause is the kind of the sample that tipped the state. It tells the two
-	// sorts of Misconfigured apart: Certificate and WrongCluster must not get a
-	// request; after Credential only the probe's own credential is refused, and
-	// clients may well have another one.
+	// Cause is the kind of the sample that tipped the state. It distinguishes
+	// two sorts of Misconfigured: after Certificate or WrongCluster the target
+	// must not get a request; after Credential only the probe's own credential
+	// is refused, and clients may well have another one.
 	Cause ResultKind
 }
 

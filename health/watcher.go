@@ -11,8 +11,8 @@ import (
 
 const (
 	livezPath = "/livez"
-	// pingPath answers without asking etcd, whose loss can make /readyz and
-	// /livez as silent as a hung process.
+	// pingPath answers without asking etcd. When etcd hangs, /readyz and /livez
+	// can be as silent as those of a hung process.
 	pingPath = "/livez/ping"
 
 	// Every freshEvery-th probe dials anew, which finds a dead listener or an
@@ -297,7 +297,7 @@ func (w *watcher) settle() {
 			w.group.options.OnTransition(t)
 		}
 		if !t.To.usable() && !w.group.view(w).usable {
-			w.group.wakeOthers(w) // nothing is left: maybe one of them is back
+			w.group.wakeOthers(w) // none is left, but one of them may be back
 		}
 	}
 }

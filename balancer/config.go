@@ -34,15 +34,15 @@ type Config struct {
 	// SlowStart is how long an upstream that was DOWN gets less than its
 	// share: a tenth at first, growing evenly. Default 30 s; 0: none.
 	SlowStart time.Duration `yaml:"slowStart"`
-	// Breaker says when an upstream is left alone. It is a section of its own
+	// Breaker is when an upstream is left alone. It is a section of its own
 	// in the configuration file, beside balancer.
 	Breaker BreakerConfig `yaml:"breaker" strict:"sibling"`
-	// Retry says what is sent again. It is a section of its own in the
+	// Retry is what is sent again. It is a section of its own in the
 	// configuration file, beside balancer.
 	Retry RetryConfig `yaml:"retry" strict:"sibling"`
 }
 
-// BreakerConfig says when an upstream's circuit breaker opens, and for how long.
+// BreakerConfig is when an upstream's circuit breaker opens, and for how long.
 type BreakerConfig struct {
 	// ConsecutiveFailures is how many failures in a row open it. Default 5.
 	ConsecutiveFailures uint32 `yaml:"consecutiveFailures"`

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Config says how upstreams are probed. A zero field takes its default.
+// Config is how upstreams are probed. A zero field takes its default.
 type Config struct {
 	// Path is what is requested, with an optional query; default /readyz. It
 	// is appended to the path of the upstream's URL.

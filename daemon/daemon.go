@@ -137,6 +137,7 @@ func (d *Daemon) Start(ctx context.Context) error {
 		if err := d.admin.Start(d.background); err != nil {
 			return err
 		}
+		d.work.Go(d.watchAdmin)
 		d.log.Info("admin server listening", zap.String("address", d.admin.Addr().String()))
 		if !listen.Loopback(d.admin.Addr()) {
 			d.log.Warn("the admin server is not on a loopback address: everyone who reaches it sees the status and the metrics")

@@ -13,6 +13,7 @@ import (
 
 	"k8s.io/client-go/rest"
 
+	"github.com/kuberelay/kuberelay/admin"
 	"github.com/kuberelay/kuberelay/config"
 	"github.com/kuberelay/kuberelay/daemon"
 	"github.com/kuberelay/kuberelay/internal/fakeapi"
@@ -36,6 +37,18 @@ func readAll(t testing.TB, resp *http.Response) string {
 		t.Fatal(err)
 	}
 	return string(b)
+}
+
+// awaitStatus waits until something holds of a daemon's status.
+func awaitStatus(t testing.TB, d *daemon.Daemon, what string, holds func(admin.Status) bool) {
+	t.Helper()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(15 * time.Second); !holds(d.Status()); <-tick.C {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within 15 s: %s; status %+v", what, d.Status())
+		}
+	}
 }
 
 // newDaemon builds a daemon that is stopped with the test.

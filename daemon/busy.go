@@ -50,19 +50,11 @@ func (b *busy) count() (fresh, active int) {
 
 // await waits until no request is under way, or ctx ends.
 func (b *busy) await(ctx context.Context) {
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for began := time.Now(); ; {
+	began := time.Now()
+	poll(ctx, 5*time.Millisecond, func() bool {
 		fresh, active := b.count()
-		if active == 0 && (fresh == 0 || time.Since(began) > silentAfter) {
-			return
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return
-		}
-	}
+		return active == 0 && (fresh == 0 || time.Since(began) > silentAfter)
+	})
 }
 
 // end shuts a server down whose listeners are closed, and loses no request.

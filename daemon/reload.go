@@ -63,7 +63,7 @@ func (d *Daemon) reload(ctx context.Context, force bool) (changed []string, err 
 	// Rotated away, perhaps: the file in force is the one of this name again.
 	reopened := old.audit.Reopen()
 	if reopened != nil {
-		d.log.Error("the audit log", zap.Error(reopened))
+		d.log.Error("cannot reopen the audit log", zap.Error(reopened))
 	}
 	d.refreshCertificates()
 	cfg, err := d.options.Load()
@@ -172,20 +172,10 @@ func (d *Daemon) retire(old, next *parts) {
 func (d *Daemon) retireCluster(c *cluster, grace time.Duration) {
 	ctx, cancel := context.WithTimeout(d.background, grace)
 	defer cancel()
-	ids := c.upstreamIDs()
-	for _, id := range ids {
+	for _, id := range c.upstreamIDs() {
 		d.registry.Leave(ctx, c.config.Name, id)
 	}
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for d.registry.Uses(c.path) {
-		select {
-		case <-tick.C:
-			continue
-		case <-ctx.Done():
-		}
-		break
-	}
+	poll(ctx, 50*time.Millisecond, func() bool { return !d.registry.Uses(c.path) })
 	if now := d.parts.Load().cluster(c.config.Name); now == nil || now.config.Kubeconfig != c.config.Kubeconfig {
 		// What is still open leads to a cluster that is not configured any more.
 		d.registry.EndCluster(c.path, proxy.Ended(proxy.CloseRemoved, "the cluster was removed from the configuration, or is another one now"))

@@ -33,7 +33,7 @@ type tlsState struct {
 	config    *tls.Config
 	authority authority
 	seen      [3]fileStamp
-	trouble   string // why the files of now cannot be used; "": they are
+	trouble   string // why the current files cannot be used; "": they are in use
 }
 
 // fileStamp is how a file looked.

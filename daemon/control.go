@@ -96,7 +96,7 @@ func (d *Daemon) Drain(cluster, upstream string, on bool) error {
 // drain makes a decision about an upstream hold here. It is false if it did
 // before.
 func (d *Daemon) drain(c *cluster, upstream string, on bool) (changed bool, err error) {
-	if d.intents.drained(c.config.Name, upstream) == on {
+	if d.intents.isDrained(c.config.Name, upstream) == on {
 		return false, nil
 	}
 	if err = d.intents.drain(c.config.Name, upstream, on); err != nil && !errors.Is(err, errNotKept) {
@@ -168,7 +168,7 @@ func (d *Daemon) revokeAs(client string, i gossip.Intent) (changed bool, err err
 	return true, err
 }
 
-// republish makes the revocations of now known. d.publishing is held.
+// republish makes the current revocations known. d.publishing is held.
 func (d *Daemon) republish() (cut int) {
 	next := *d.access.Load()
 	next.Revoked = d.intents.revocations()

@@ -67,8 +67,8 @@ func (c *credential) status() admin.CredentialStatus {
 }
 
 // ownCredential names the credential of a cluster's kubeconfig, in logs and
-// metrics: no configured one can have that name. Of kuberelay proxy there is no
-// other.
+// metrics: no configured one can have that name. kuberelay proxy has only this
+// one.
 func (d *Daemon) ownCredential(cluster string) string {
 	if d.options.ConfigFile == "" {
 		return cluster

@@ -29,15 +29,15 @@ type intents struct {
 
 // intentState is the file's content.
 type intentState struct {
-	Version  int          `json:"version"` // 1
-	Drained  []drained    `json:"drained"`
-	Revoked  []revocation `json:"revoked"`
-	Recorded time.Time    `json:"recorded"` // when it was written
+	Version  int               `json:"version"` // 1
+	Drained  []drainedUpstream `json:"drained"`
+	Revoked  []revocation      `json:"revoked"`
+	Recorded time.Time         `json:"recorded"` // when it was written
 	// Mesh are all decisions that the peers know, in their words.
 	Mesh []gossip.Intent `json:"mesh,omitempty"`
 }
 
-type drained struct {
+type drainedUpstream struct {
 	Cluster  string    `json:"cluster"`
 	Upstream string    `json:"upstream"`
 	Since    time.Time `json:"since"`
@@ -86,7 +86,7 @@ func openIntents(path string, log *zap.Logger) (*intents, error) {
 	return i, nil
 }
 
-// errNotKept is of a decision that is in force, and ends with the process.
+// errNotKept: the decision is in force but will be lost at restart.
 var errNotKept = errors.New("it is in force, but cannot be kept over a restart")
 
 // change applies edit to a copy of the state. What takes something away from
@@ -150,7 +150,7 @@ func (i *intents) meshed() []gossip.Intent {
 	return i.state.Mesh
 }
 
-// snapshot is the state of now.
+// snapshot is the current state.
 func (i *intents) snapshot() intentState {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -158,13 +158,13 @@ func (i *intents) snapshot() intentState {
 }
 
 func (i *intents) drain(cluster, upstream string, on bool) error {
-	if i.drained(cluster, upstream) == on {
+	if i.isDrained(cluster, upstream) == on {
 		return nil
 	}
 	return i.change(on, func(s *intentState) {
-		s.Drained = slices.DeleteFunc(s.Drained, func(d drained) bool { return d.Cluster == cluster && d.Upstream == upstream })
+		s.Drained = slices.DeleteFunc(s.Drained, func(d drainedUpstream) bool { return d.Cluster == cluster && d.Upstream == upstream })
 		if on {
-			s.Drained = append(s.Drained, drained{cluster, upstream, time.Now().UTC()})
+			s.Drained = append(s.Drained, drainedUpstream{cluster, upstream, time.Now().UTC()})
 		}
 	})
 }
@@ -185,11 +185,11 @@ func (i *intents) unrevoke(client string) error {
 	})
 }
 
-// drained says whether an upstream is drained.
-func (i *intents) drained(cluster, upstream string) bool {
+// isDrained says whether an upstream is drained.
+func (i *intents) isDrained(cluster, upstream string) bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	return slices.ContainsFunc(i.state.Drained, func(d drained) bool { return d.Cluster == cluster && d.Upstream == upstream })
+	return slices.ContainsFunc(i.state.Drained, func(d drainedUpstream) bool { return d.Cluster == cluster && d.Upstream == upstream })
 }
 
 // revocations are the revoked clients, and until when each is; the zero time:

@@ -100,25 +100,37 @@ func New(cfg *config.Configuration, o Options) (*Daemon, error) {
 	d.parts.Store(p)
 	d.access.Store(p.access)
 	d.tellRevoked()
-	if d.mesh, err = d.newMesh(cfg.Gossip); err != nil {
+	if err := d.open(cfg); err != nil {
+		p.fresh.close()
+		d.cancel()
 		return nil, err
 	}
-	shown := admin.Options{Status: d.Status, Ready: d.Ready, Registry: d.metrics.Registry(), Log: o.Log.Named("admin")}
+	return d, nil
+}
+
+// open makes what a reload leaves alone: gossip, the admin server and the
+// control socket. They are started later.
+func (d *Daemon) open(cfg *config.Configuration) (err error) {
+	if d.mesh, err = d.newMesh(cfg.Gossip); err != nil {
+		return err
+	}
+	o := d.options
+	shown := admin.Options{Status: d.Status, Ready: d.Ready, Registry: d.metrics.Registry(), Log: d.log.Named("admin")}
 	if o.ConfigFile != "" {
 		shown.Source = "admin.address"
 		d.metrics.Reload(true, time.Now())
 	}
 	if cfg.Admin.Address != "" {
 		if d.admin, err = admin.New(cfg.Admin, shown); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	if cfg.Admin.ControlSocket != "" {
 		if d.control, err = d.newControl(cfg.Admin.ControlSocket, shown); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return d, nil
+	return nil
 }
 
 // Start opens the listeners and begins to probe and serve. Servers named for

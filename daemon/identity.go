@@ -127,8 +127,8 @@ func (c *cluster) checkIdentity(ctx context.Context) error {
 	}
 	for _, a := range known {
 		if first := known[0]; a.uid != first.uid {
-			return fmt.Errorf("--servers: %s and %s belong to different clusters (the UIDs of their kube-system namespaces are %s and %s); name API servers of one cluster only",
-				first.target.URL.Host, a.target.URL.Host, first.uid, a.uid)
+			return fmt.Errorf("cluster %q: servers %s and %s belong to different clusters (the UIDs of their kube-system namespaces are %s and %s); name API servers of one cluster only",
+				c.config.Name, first.target.URL.Host, a.target.URL.Host, first.uid, a.uid)
 		}
 	}
 	return nil

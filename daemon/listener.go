@@ -13,6 +13,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/kuberelay/kuberelay/auth/identify"
 	"github.com/kuberelay/kuberelay/config"
 	"github.com/kuberelay/kuberelay/internal/listen"
@@ -89,7 +91,7 @@ func (l *listener) open(ctx context.Context) error {
 		if err := c.CheckBound(socket.Addr()); err != nil {
 			l.close()
 			l.sockets = nil
-			return fmt.Errorf("listener %s: %w", c.Name, err)
+			return err // which names the listener
 		}
 	}
 	return nil
@@ -115,7 +117,7 @@ func (l *listener) warn() {
 	c := l.config()
 	if c.Mode == config.Single && !listen.Loopback(l.addr()) {
 		l.daemon.log.Warn("the listener is not on a loopback address: everyone who reaches it calls the cluster with this kubeconfig's credential",
-			fieldAddress(l.addr()))
+			zap.Stringer("address", l.addr()))
 	}
 }
 
@@ -154,8 +156,8 @@ func (l *listener) connected(ctx context.Context, c net.Conn) context.Context {
 	return context.WithValue(ctx, connectionKey{}, known)
 }
 
-// peerOf is what is known of a request's connection: if that was accepted while
-// the listener was a single one, nothing but that its user might have been.
+// peerOf is what is known of a request's connection. A connection accepted in
+// single mode was never looked up: treat it as loopback, user unknown.
 func peerOf(r *http.Request) *identify.Peer {
 	if known, ok := r.Context().Value(connectionKey{}).(*connection); ok {
 		return &known.peer
@@ -200,7 +202,8 @@ type marked struct {
 // NetConn returns the connection itself.
 func (m *marked) NetConn() net.Conn { return m.Conn }
 
-// prepare puts TLS on an accepted connection, with the certificate of now.
+// prepare puts TLS on an accepted connection, with the current
+// certificate.
 func (l *listener) prepare(c net.Conn) net.Conn {
 	s := l.now.Load()
 	if s.tls == nil {

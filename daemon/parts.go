@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"errors"
 	"fmt"
 	"reflect"
 
@@ -215,9 +214,6 @@ func (f *fresh) close() {
 	_ = f.audit.Close() // nothing was written
 }
 
-// errRestart marks what a reload cannot change.
-var errRestart = errors.New("takes effect at the next restart")
-
 // needRestart says what differs in parts of the configuration that are read
 // once.
 func (d *Daemon) needRestart(old, now *config.Configuration) {
@@ -230,7 +226,7 @@ func (d *Daemon) needRestart(old, now *config.Configuration) {
 		{"stateFile", old.StateFile != now.StateFile},
 	} {
 		if c.changed {
-			d.log.Warn("a change of the configuration "+errRestart.Error(), zap.String("field", c.field))
+			d.log.Warn("a change of the configuration takes effect at the next restart", zap.String("field", c.field))
 		}
 	}
 }

@@ -3,7 +3,6 @@ package daemon
 import (
 	"fmt"
 	"log"
-	"net"
 	"slices"
 	"strings"
 	"time"
@@ -43,7 +42,7 @@ func (d *Daemon) buildListeners(p, old *parts) error {
 		// It may be bound to every address, and lose its TLS now.
 		for _, socket := range l.sockets {
 			if err := c.CheckBound(socket.Addr()); err != nil {
-				return fmt.Errorf("listener %s: %w", c.Name, err)
+				return err // which names the listener
 			}
 		}
 		p.updates = append(p.updates, update{l, s})
@@ -186,5 +185,3 @@ func (s serverLines) Write(line []byte) (int, error) {
 	to.Print(strings.TrimSuffix(string(line), "\n"))
 	return len(line), nil
 }
-
-func fieldAddress(a net.Addr) zap.Field { return zap.String("address", a.String()) }

@@ -8,21 +8,22 @@ import (
 	"time"
 )
 
-// busy knows the connections of a server on which a request may be under way:
-// those that were accepted and have not said anything yet, too.
+// busy tracks the connections of a server on which a request may be under way,
+// including those that were accepted and on which nothing has arrived yet.
 //
-// From [http.Server.Shutdown] on, net/http closes a connection without a word
-// when it has read a request there. A client whose connection is new takes that
-// for a failure, and repeats nothing; so a server is shut down once it is not
-// busy. Closing connections that are idle does no harm: clients expect it.
+// Once [http.Server.Shutdown] was called, net/http closes a connection without
+// a word when it has read a request there. A client whose connection is new
+// takes that for a failure and repeats nothing; so a server is shut down only
+// once it is not busy. Closing idle connections does no harm: clients expect
+// it.
 type busy struct {
 	mu     sync.Mutex
 	fresh  map[net.Conn]struct{} // guarded by mu: accepted, without a request so far
 	active map[net.Conn]struct{} // guarded by mu
 }
 
-// silentAfter is how long a connection that was accepted may say nothing before
-// a shutdown does not wait for it any more.
+// silentAfter is how long a shutdown waits for an accepted connection on which
+// nothing has arrived.
 const silentAfter = time.Second
 
 // note is the server's ConnState.

@@ -45,7 +45,7 @@ type cluster struct {
 	ending     bool     // no background work begins any more
 	closed     bool
 
-	everReady atomic.Bool // a server was, since the start
+	everReady atomic.Bool // some server has been READY since the start
 }
 
 func (d *Daemon) newCluster(cfg config.Cluster) (*cluster, error) {
@@ -72,7 +72,7 @@ func (d *Daemon) newCluster(cfg config.Cluster) (*cluster, error) {
 	c.kubeconfig = kubeconfig
 	c.pool = balancer.NewPool[*proxy.Upstream](cfg.Balancer, balancer.Options{
 		OnBreaker: c.onBreaker,
-		// The back-off of a DOWN server is longer than requests wait.
+		// Requests do not wait as long as a DOWN server's back-off lasts.
 		StillWaiting: func() { c.group.ProbeNow("") },
 	})
 	c.prober = health.NewHTTPProber(health.HTTPProberOptions{
@@ -109,7 +109,7 @@ func (d *Daemon) newCluster(cfg config.Cluster) (*cluster, error) {
 		if err := c.update(); err != nil {
 			c.log.Warn("the changed connection parameters cannot be used, the old ones stay", zap.Error(err))
 		}
-		c.daemon.dropTokensOf(cfg.Name) // they are bound to the servers of before
+		c.daemon.dropTokensOf(cfg.Name) // they are bound to the previous servers
 	})
 	if err := c.refresh(); err != nil {
 		return nil, err
@@ -117,7 +117,7 @@ func (d *Daemon) newCluster(cfg config.Cluster) (*cluster, error) {
 	return c, nil
 }
 
-// start begins the background work: probes, re-reading of files, discovery.
+// start begins the background work: probes, watching files, discovery.
 func (c *cluster) start(ctx context.Context) {
 	ctx, c.cancel = context.WithCancel(ctx)
 	c.background = ctx
@@ -138,8 +138,8 @@ func (c *cluster) start(ctx context.Context) {
 	}
 }
 
-// close ends the background work and retires the connections: what is in
-// flight goes on to its end.
+// close ends the background work and retires the connections: requests in
+// flight go on to their end.
 func (c *cluster) close() {
 	c.mu.Lock()
 	c.ending = true
@@ -159,7 +159,7 @@ func (c *cluster) close() {
 	c.pool.Set(nil) // ends the breakers' timers
 }
 
-// observe passes what an attempt showed on to health.
+// observe tells health what an attempt has shown.
 func (c *cluster) observe(id string, o proxy.Observation, err error) {
 	switch o {
 	case proxy.ObservePass:
@@ -184,7 +184,7 @@ func (c *cluster) countAttempt(id, outcome string, firstByte time.Duration) {
 	}
 }
 
-// retryReason is the metric's name of the outcome that led to a retry.
+// retryReason maps the outcome that led to a retry to the label of the metric.
 func retryReason(outcome string) string {
 	switch outcome {
 	case admin.OutcomeReset, admin.OutcomeTimeout:

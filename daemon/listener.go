@@ -42,8 +42,8 @@ type serving struct {
 	tls     *certificates // nil: plain
 }
 
-// readHeaderTimeout and idleTimeout bound what a client may leave open
-// without a request.
+// readHeaderTimeout and idleTimeout bound how long a client may hold a
+// connection without a request.
 const (
 	readHeaderTimeout = 30 * time.Second
 	idleTimeout       = 5 * time.Minute
@@ -144,8 +144,8 @@ func (l *listener) connected(ctx context.Context, c net.Conn) context.Context {
 	p := peer.Of(c)
 	known := &connection{peer: identify.Peer{
 		UID: p.UID, UIDKnown: p.Known, PID: p.PID, Unix: p.Unix, Address: c.RemoteAddr().String(),
-		// From one of this host's addresses to another, the user is not known,
-		// and a token of somebody else's must not do.
+		// Between two of this host's addresses the user is not known, and a
+		// token that is bound to another user must not pass.
 		Loopback: p.Loopback || !p.Unix && l.daemon.addresses.has(c.RemoteAddr()),
 	}}
 	if secure, ok := c.(*tls.Conn); ok {
@@ -173,7 +173,8 @@ func (l *listener) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if l.stale(r) {
-		// The certificate counts for nothing, and the client has to connect anew.
+		// The certificate no longer counts, and the client has to connect
+		// again.
 		r = r.WithContext(r.Context())
 		r.TLS = nil
 		w.Header().Set("Connection", "close")
@@ -181,8 +182,8 @@ func (l *listener) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.handler.ServeHTTP(w, r)
 }
 
-// stale says whether a request's client certificate was verified with an
-// authority that is not the listener's any more.
+// stale reports whether a request's client certificate was verified with an
+// authority that is no longer the listener's.
 func (l *listener) stale(r *http.Request) bool {
 	if r.TLS == nil || len(r.TLS.PeerCertificates) == 0 {
 		return false
@@ -202,8 +203,7 @@ type marked struct {
 // NetConn returns the connection itself.
 func (m *marked) NetConn() net.Conn { return m.Conn }
 
-// prepare puts TLS on an accepted connection, with the current
-// certificate.
+// prepare puts TLS on an accepted connection, with the current certificate.
 func (l *listener) prepare(c net.Conn) net.Conn {
 	s := l.now.Load()
 	if s.tls == nil {
@@ -230,7 +230,8 @@ func (l *listener) update(s *serving) error {
 	return nil
 }
 
-// errRemoved ends what a single listener has open when it is one no more.
+// errRemoved ends what is open at a single listener that was removed or became
+// a shared one.
 var errRemoved = proxy.Ended(proxy.CloseRemoved, "the listener was removed from the configuration, or identifies its clients now")
 
 // retire stops accepting and lets what is under way end within the grace time.

@@ -28,7 +28,7 @@ type member struct {
 	assumed    bool        // its class is what peers say, until its first probe
 }
 
-// update is refresh, made known to the peers.
+// update refreshes and tells the peers.
 func (c *cluster) update() error {
 	if err := c.refresh(); err != nil {
 		return err
@@ -37,9 +37,9 @@ func (c *cluster) update() error {
 	return nil
 }
 
-// refresh makes the set of upstreams what the kubeconfig, the configuration
-// and the last discovery say. Upstreams that stay keep their connections,
-// those that go finish what they carry.
+// refresh brings the upstreams in line with the kubeconfig, the configuration
+// and the last discovery. Upstreams that stay keep their connections; those
+// that go finish what they carry.
 func (c *cluster) refresh() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -60,7 +60,7 @@ func (c *cluster) refresh() error {
 		} else {
 			m.upstream, err = newUpstream(c.config.Name, id, m, endpoint)
 			if err != nil {
-				return err // with everything as it was
+				return err // nothing has changed
 			}
 		}
 		initial := health.Suspect
@@ -134,8 +134,8 @@ func (c *cluster) wanted(endpoint *auth.Endpoint) (members map[string]*member, o
 	return members, order, nil
 }
 
-// verifies says whether a connection proves that the server is the cluster's.
-// Without that an address out of the cluster is not used: whoever has it would
+// verifies reports whether a connection proves that the server is one of the
+// cluster. Otherwise discovered addresses are not used: whoever is there would
 // get the credential.
 func verifies(e *auth.Endpoint) bool { return e.TLS != nil && !e.TLS.InsecureSkipVerify }
 

@@ -10,7 +10,7 @@ import (
 	"github.com/kuberelay/kuberelay/health"
 )
 
-// probeTLS returns the same pointer for as long as nothing has changed.
+// probeTLS returns the same pointer as long as nothing has changed.
 func (c *cluster) probeTLS(t health.Target) *tls.Config {
 	if m := c.member(t.ID); m != nil {
 		return m.tls
@@ -18,8 +18,8 @@ func (c *cluster) probeTLS(t health.Target) *tls.Config {
 	return nil
 }
 
-// authorize sets the cluster's own credential on a probe, and nothing of an
-// impersonated user, who may not be allowed to ask.
+// authorize sets the cluster's own credential on a probe, and no impersonation:
+// that user may not be allowed to ask.
 func (c *cluster) authorize(ctx context.Context, t health.Target, h http.Header) error {
 	lease, err := c.kubeconfig.Lease(ctx)
 	if err != nil {
@@ -43,7 +43,7 @@ func (c *cluster) reauthorize(ctx context.Context, t health.Target, h http.Heade
 // to the current kubeconfig, the server to the previous one.
 var errOtherCluster = errors.New("the kubeconfig has just changed")
 
-// setAuthorization holds a probe to what holds for requests: no credential in
+// setAuthorization applies the rules of requests to a probe: no credential in
 // clear text, and none to a server of another generation of the kubeconfig.
 func (c *cluster) setAuthorization(h http.Header, t health.Target, lease *auth.Lease) error {
 	m := c.member(t.ID)

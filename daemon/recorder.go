@@ -79,7 +79,7 @@ var cuts = map[proxy.CloseReason]string{
 	proxy.CloseDrain: admin.CutDrain, proxy.CloseShutdown: admin.CutShutdown,
 }
 
-// count counts what was ended from here, and the refusals that come after the
+// count counts what kuberelay has ended, and what it has refused after the
 // gates.
 func (r *recorder) count(rec *proxy.Record) {
 	if reason, cut := cuts[rec.CloseReason]; cut {

@@ -220,7 +220,7 @@ func newDaemon(t testing.TB, cfg *config.Configuration) *daemon.Daemon {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 		defer cancel()
 		if err := d.Stop(ctx); err != nil {
 			t.Errorf("stop: %v", err)
@@ -248,7 +248,7 @@ func relayOf(t testing.TB, d *daemon.Daemon, servers []*fakeapi.Server, logs *ob
 	transport := &http.Transport{MaxIdleConnsPerHost: 64, DisableCompression: true}
 	t.Cleanup(func() {
 		transport.CloseIdleConnections()
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 		defer cancel()
 		if err := d.Stop(ctx); err != nil {
 			t.Errorf("stop: %v", err)

@@ -39,8 +39,8 @@ func (d *Daemon) shutdown(ctx context.Context) error {
 	return errors.Join(err, p.audit.Close())
 }
 
-// closeListeners accepts nothing any more, and then ends the watches: a client
-// that reconnects when its watch ends must not come here again.
+// closeListeners stops accepting, and then ends the watches: a client that
+// reconnects when its watch ends must not come here again.
 func (p *parts) closeListeners() {
 	for _, l := range p.listeners {
 		l.close()
@@ -71,11 +71,11 @@ func (d *Daemon) finish(ctx context.Context, p *parts) error {
 		d.registry.Abort()
 	}
 	for _, l := range p.listeners {
-		// Clients that keep their request's body back still have connections.
+		// Clients that hold their request's body back still have connections.
 		// An error is about the listener, which is closed already.
 		_ = l.server.Close()
 	}
-	if err != nil { // what was cut takes note of it
+	if err != nil { // lets what was cut go on record
 		within(ctx, time.Second, func(ctx context.Context) { _ = d.awaitIdle(ctx) })
 	}
 	return err

@@ -113,7 +113,7 @@ func TestDrainEndsWatchesAtAFrame(t *testing.T) {
 
 	stopped := make(chan error, 1)
 	go func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 		defer cancel()
 		stopped <- r.Daemon.Stop(ctx)
 	}()
@@ -141,7 +141,7 @@ func TestDrainBreaksLogsOff(t *testing.T) {
 	if line, err := log.ReadString('\n'); err != nil || line != "a line\n" {
 		t.Fatalf("%q %v", line, err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	if err := r.Daemon.Stop(ctx); err != nil {
 		t.Errorf("stop: %v", err)
@@ -162,15 +162,11 @@ func TestDrainLetsShortRequestsFinish(t *testing.T) {
 	r.Servers[0].Await("GET /api/v1/pods", 1)
 	stopped := make(chan error, 1)
 	go func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 		defer cancel()
 		stopped <- r.Daemon.Stop(ctx)
 	}()
-	for { // the listener closes first
-		if _, err := http.Get(r.URL + "/version"); err != nil {
-			break
-		}
-	}
+	r.await("the listener is closed", func() bool { return r.do("GET", "/version", "").Err != nil })
 	close(release)
 	if got := <-answered; got.Err != nil || got.Body != "finished" {
 		t.Errorf("answer %+v, want it finished", got)

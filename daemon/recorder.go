@@ -73,7 +73,7 @@ func (r *recorder) End(kind string, rec *proxy.Record) {
 
 // cuts are the metric's names of what is ended from here.
 var cuts = map[proxy.CloseReason]string{
-	proxy.CloseRevoked: admin.CutRevoked, proxy.CloseExpired: admin.CutExpired, proxy.CloseRemoved: admin.CutReload,
+	proxy.CloseRevoked: admin.CutRevoked, proxy.CloseExpired: admin.CutExpired, proxy.CloseRemoved: admin.CutReload, proxy.CloseReload: admin.CutReload,
 	proxy.ClosePolicy: admin.CutPolicy, proxy.CloseCredential: admin.CutCredential,
 	proxy.CloseDrain: admin.CutDrain, proxy.CloseShutdown: admin.CutShutdown,
 }

@@ -172,10 +172,7 @@ func (d *Daemon) retire(old, next *parts) {
 func (d *Daemon) retireCluster(c *cluster, grace time.Duration) {
 	ctx, cancel := context.WithTimeout(d.background, grace)
 	defer cancel()
-	ids := c.upstreamIDs()
-	for _, id := range ids {
-		d.registry.Leave(ctx, c.config.Name, id)
-	}
+	d.registry.LeaveCluster(ctx, c.path)
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for d.registry.Uses(c.path) {

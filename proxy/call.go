@@ -49,11 +49,10 @@ func (c *Cluster) Post(ctx context.Context, with Credentials, path string, body 
 	if err != nil || answer.Status != http.StatusUnauthorized {
 		return answer, err
 	}
-	newer, err := with.Refused(ctx, lease)
-	if err != nil { // the credential's log says why
-		return answer, nil
+	if newer, refused := with.Refused(ctx, lease); refused == nil {
+		return c.call(ctx, newer, q)
 	}
-	return c.call(ctx, newer, q)
+	return answer, nil // the credential's log says why there is no other
 }
 
 func (c *Cluster) call(ctx context.Context, lease *auth.Lease, q call) (answer auth.Answer, err error) {

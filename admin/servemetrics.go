@@ -10,7 +10,7 @@ import (
 const (
 	CutRevoked    = "revoked"    // an operator revoked the client
 	CutExpired    = "expired"    // the client's token or certificate expired
-	CutReload     = "reload"     // the client, its evidence or its grant is no longer configured
+	CutReload     = "reload"     // the client, its evidence or its grant is no longer configured, or the cluster's settings are others
 	CutPolicy     = "policy"     // the policy no longer allows it
 	CutCredential = "credential" // the credential it was made with is another one now
 	CutDrain      = "drain"      // its API server was drained

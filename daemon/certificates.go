@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"io/fs"
 	"os"
 	"strings"
 	"sync/atomic"
@@ -40,6 +41,7 @@ type tlsState struct {
 type fileStamp struct {
 	modified time.Time
 	size     int64
+	mode     fs.FileMode
 }
 
 func stamp(path string) (s fileStamp) {
@@ -47,7 +49,7 @@ func stamp(path string) (s fileStamp) {
 		return s
 	}
 	if info, err := os.Stat(path); err == nil {
-		s = fileStamp{info.ModTime(), info.Size()}
+		s = fileStamp{info.ModTime(), info.Size(), info.Mode()}
 	}
 	return s
 }

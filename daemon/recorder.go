@@ -74,7 +74,7 @@ func (r *recorder) End(kind string, rec *proxy.Record) {
 
 // cuts maps close reasons to the label of streams_cut_total.
 var cuts = map[proxy.CloseReason]string{
-	proxy.CloseRevoked: admin.CutRevoked, proxy.CloseExpired: admin.CutExpired, proxy.CloseRemoved: admin.CutReload,
+	proxy.CloseRevoked: admin.CutRevoked, proxy.CloseExpired: admin.CutExpired, proxy.CloseRemoved: admin.CutReload, proxy.CloseReload: admin.CutReload,
 	proxy.ClosePolicy: admin.CutPolicy, proxy.CloseCredential: admin.CutCredential,
 	proxy.CloseDrain: admin.CutDrain, proxy.CloseShutdown: admin.CutShutdown,
 }

@@ -172,9 +172,7 @@ func (d *Daemon) retire(old, next *parts) {
 func (d *Daemon) retireCluster(c *cluster, grace time.Duration) {
 	ctx, cancel := context.WithTimeout(d.background, grace)
 	defer cancel()
-	for _, id := range c.upstreamIDs() {
-		d.registry.Leave(ctx, c.config.Name, id)
-	}
+	d.registry.LeaveCluster(ctx, c.path)
 	poll(ctx, 50*time.Millisecond, func() bool { return !d.registry.Uses(c.path) })
 	if now := d.parts.Load().cluster(c.config.Name); now == nil || now.config.Kubeconfig != c.config.Kubeconfig {
 		// What is still open leads to a cluster that is not configured any more.

@@ -21,6 +21,7 @@ const (
 	CloseRevoked    CloseReason = "revoked"    // an operator revoked the client
 	CloseExpired    CloseReason = "expired"    // what identified the client has expired
 	CloseRemoved    CloseReason = "removed"    // a reload removed the client, its evidence, grant or listener
+	CloseReload     CloseReason = "reload"     // a reload changed the cluster's settings
 	ClosePolicy     CloseReason = "policy"     // a reload narrowed what the client may do
 	CloseCredential CloseReason = "credential" // a reload replaced what the cluster is called with
 )

@@ -16,6 +16,7 @@ var (
 	errDraining  = errors.New("kuberelay is shutting down")
 
 	errDrainedUpstream = &EndedError{CloseDrain, "an operator drains the API server"}
+	errReplacedCluster = &EndedError{CloseReload, "a reload changed the cluster's settings"}
 )
 
 // phase is how far an attempt has come.
@@ -271,6 +272,18 @@ func (r *Registry) Leave(ctx context.Context, cluster, id string) {
 		}
 	})
 	paced(ctx, streams, func(drain func(error)) { drain(errDrainedUpstream) })
+}
+
+// LeaveCluster is [Registry.Leave] for all upstreams of a cluster that a reload
+// has replaced or removed; not for those of the one that has its name now.
+func (r *Registry) LeaveCluster(ctx context.Context, c *Cluster) {
+	var streams []func(error)
+	r.each(func(f *Flight) {
+		if f.phase == phaseStream && f.drain != nil && f.cluster == c {
+			streams = append(streams, f.drain)
+		}
+	})
+	paced(ctx, streams, func(drain func(error)) { drain(errReplacedCluster) })
 }
 
 // paced calls end with each of the streams, 200 a second.

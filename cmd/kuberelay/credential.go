@@ -96,9 +96,13 @@ type credential struct {
 	expires time.Time
 }
 
+// expiryLeeway is how long before its end a token is not used any more:
+// client-go sends one to the last moment, and it must still hold on arrival.
+const expiryLeeway = 30 * time.Second
+
 // as is the answer to client-go, in a version of the protocol.
 func (c credential) as(version string) any {
-	at := metav1.NewTime(c.expires)
+	at := metav1.NewTime(c.expires.Add(-expiryLeeway))
 	if version == clientauthenticationbeta.SchemeGroupVersion.String() {
 		return &clientauthenticationbeta.ExecCredential{
 			TypeMeta: metav1.TypeMeta{APIVersion: version, Kind: "ExecCredential"},

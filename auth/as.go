@@ -2,6 +2,7 @@ package auth
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -107,9 +108,7 @@ func (allowed *AllowedImpersonation) Resolve(own *As, in http.Header) (*As, erro
 		return nil, err
 	}
 	wanted := Impersonation{User: asked.users[0], Groups: asked.groups}
-	if own != nil && own.user == wanted.User { // UID and extras may be what restricts it
-		wanted.UID, wanted.Extra = own.uid, own.extra
-	}
+	wanted.UID, wanted.Extra = own.kept(wanted.User) // they may be what restricts it
 	as, err := NewAs(wanted)
 	if err != nil {
 		return nil, &ImpersonationError{err.Error()}
@@ -118,9 +117,23 @@ func (allowed *AllowedImpersonation) Resolve(own *As, in http.Header) (*As, erro
 }
 
 // Allows reports whether as, which a client whose grant says own has asked
-// for, may be asked for: the question that a reload asks again.
+// for, may be asked for, and would be the same: the question that a reload asks
+// again.
 func (allowed *AllowedImpersonation) Allows(own, as *As) bool {
-	return allowed.check(own, as.User(), as.Groups()) == nil
+	if allowed.check(own, as.User(), as.Groups()) != nil {
+		return false
+	}
+	uid, extra := own.kept(as.User())
+	return as.UID() == uid && maps.EqualFunc(as.Extra(), extra, slices.Equal)
+}
+
+// kept are the UID and the extras with which a client asks for a user: those
+// that its grant has for that very one.
+func (a *As) kept(user string) (uid string, extra map[string][]string) {
+	if a == nil || a.user != user {
+		return "", nil
+	}
+	return a.uid, a.extra
 }
 
 func (allowed *AllowedImpersonation) check(own *As, user string, groups []string) error {

@@ -36,7 +36,8 @@ func DefaultConfiguration() Configuration {
 }
 
 // Load reads, completes and checks the configuration file at path and the files
-// that it names. It contacts nobody and runs no plugin.
+// that it names. It contacts nobody and runs no plugin. A file that somebody
+// other than its reader and root may write is refused.
 //
 // The error is [Problems]: everything that is wrong, each problem with path and
 // line.
@@ -58,6 +59,13 @@ func read(path string) ([]byte, error) {
 		return nil, fmt.Errorf("cannot be read: %w", cause(err))
 	}
 	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("cannot be read: %w", cause(err))
+	}
+	if err := checkWritable(path, info); err != nil {
+		return nil, err
+	}
 	data, err := io.ReadAll(io.LimitReader(f, strict.MaxSize+1)) // strict.Decode refuses what is larger
 	if err != nil {
 		return nil, fmt.Errorf("cannot be read: %w", cause(err))

@@ -73,18 +73,18 @@ func (c *control) stop(ctx context.Context) {
 	c.work.Wait()
 }
 
-// Drain takes an upstream out of use, or back into it, on all nodes that gossip.
-// Watches there end at their next frame boundary and begin anew elsewhere;
-// short requests and tunnels go on. It holds over restarts if there is a state
-// file; with an error that wraps [errNotKept] it holds until the next one, with
-// one that wraps [errNotTold] here alone.
+// Drain takes an upstream out of use, or puts it back, on all nodes that
+// gossip. Watches there end at their next frame boundary and begin again
+// elsewhere; short requests and tunnels go on. The decision outlives a restart
+// if there is a state file; with an error that wraps [errNotKept] it does not,
+// and with one that wraps [errNotTold] it holds here alone.
 func (d *Daemon) Drain(cluster, upstream string, on bool) error {
 	d.publishing.Lock()
 	defer d.publishing.Unlock()
 	d.mesh.follow()
 	c := d.parts.Load().cluster(cluster)
 	// What is drained and not configured any more can be used when it is back.
-	if away := !on && d.intents.drained(cluster, upstream); !away {
+	if away := !on && d.intents.isDrained(cluster, upstream); !away {
 		if c == nil {
 			return &admin.NotFoundError{Kind: "cluster", Name: cluster, Have: d.clusterNames()}
 		}
@@ -120,11 +120,11 @@ func (d *Daemon) keysOf(c *cluster, name, upstream string, on bool) (keys []stri
 }
 
 // Revoke refuses a client from now on, on all nodes that gossip, and ends what
-// it has open. The zero time is until that is lifted. It holds over restarts if
-// there is a state file; with an error that wraps [errNotKept] it holds until
-// the next one, with one that wraps [errNotTold] here alone.
+// it has open. The zero time means until it is lifted. The decision outlives a
+// restart if there is a state file; with an error that wraps [errNotKept] it
+// does not, and with one that wraps [errNotTold] it holds here alone.
 func (d *Daemon) Revoke(client string, until time.Time, reason string) (cut int, err error) {
-	d.publishing.Lock() // and not reloading: a reload that hangs holds no revocation up
+	d.publishing.Lock() // and not reloading: a reload that hangs must not delay a revocation
 	defer d.publishing.Unlock()
 	if d.access.Load().Clients[client] == nil {
 		return 0, &admin.NotFoundError{Kind: "client", Name: client, Have: d.clientNames()}
@@ -149,7 +149,7 @@ func (d *Daemon) Unrevoke(client string) error {
 	return d.mesh.tell()
 }
 
-// republish makes the revocations of now known. d.publishing is held.
+// republish publishes the current revocations. d.publishing is held.
 func (d *Daemon) republish() (cut int) {
 	next := *d.access.Load()
 	next.Revoked = d.intents.revocations()

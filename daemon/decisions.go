@@ -84,7 +84,7 @@ func (s intentState) decisions() map[subject]gossip.Intent {
 // in any case.
 func (s *intentState) follow(k *known, now time.Time) {
 	decided := s.decisions()
-	var drains []drained
+	var drains []drainedUpstream
 	have := make(map[[2]string]bool)
 	for _, d := range s.Drained {
 		key := k.key(d.Cluster, d.Upstream)
@@ -124,7 +124,7 @@ func (s *intentState) follow(k *known, now time.Time) {
 				name := p.cluster.config.Name
 				if server := [2]string{name, p.id}; !have[server] {
 					have[server] = true
-					drains = append(drains, drained{name, p.id, now.UTC(), i.Target})
+					drains = append(drains, drainedUpstream{name, p.id, now.UTC(), i.Target})
 				}
 			}
 		case gossip.Revoke:
@@ -173,11 +173,11 @@ func (s intentState) since(before intentState, now time.Time) []decided {
 	return changes
 }
 
-func (d drained) same(other drained) bool {
+func (d drainedUpstream) same(other drainedUpstream) bool {
 	return d.Cluster == other.Cluster && d.Upstream == other.Upstream
 }
 
-func (d drained) decided(on bool) decided {
+func (d drainedUpstream) decided(on bool) decided {
 	return decided{subject: subject{gossip.Drain, d.Key}, cluster: d.Cluster, upstream: d.Upstream, on: on}
 }
 
@@ -241,7 +241,7 @@ func (c *cluster) drainAsDecided() {
 // what holds.
 func (c *cluster) syncDrained() {
 	for _, m := range c.pool.Status() {
-		if want := c.daemon.intents.drained(c.config.Name, m.ID); want != m.Draining {
+		if want := c.daemon.intents.isDrained(c.config.Name, m.ID); want != m.Draining {
 			c.pool.Drain(m.ID, want)
 		}
 	}

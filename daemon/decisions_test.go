@@ -52,14 +52,14 @@ func TestWhatWasDecidedHolds(t *testing.T) {
 		},
 		"an undrain of a server that is not configured, by the name of then": {
 			before: intentState{
-				Drained: []drained{{Cluster: "prod", Upstream: "10.0.0.9:6443", Key: "0000000000000009"}, {Cluster: "prod", Upstream: "10.0.0.8:6443"}},
+				Drained: []drainedUpstream{{Cluster: "prod", Upstream: "10.0.0.9:6443", Key: "0000000000000009"}, {Cluster: "prod", Upstream: "10.0.0.8:6443"}},
 				Mesh:    []gossip.Intent{drain("0000000000000009", false)},
 			},
 			drained: []string{"prod/10.0.0.8:6443"},
 		},
 		"a drain that is older than the server's authority": {
 			before: intentState{
-				Drained: []drained{{Cluster: "prod", Upstream: "10.0.0.2:6443", Key: "0000000000000009"}},
+				Drained: []drainedUpstream{{Cluster: "prod", Upstream: "10.0.0.2:6443", Key: "0000000000000009"}},
 				Mesh:    []gossip.Intent{drain("0000000000000009", true)},
 			},
 			drained: []string{"prod/10.0.0.2:6443"},
@@ -146,7 +146,7 @@ func TestDecisionsThatNobodyWasToldAreKept(t *testing.T) {
 // TestFileFromBeforeGossip: its decisions are told, too.
 func TestFileFromBeforeGossip(t *testing.T) {
 	s := intentState{
-		Drained: []drained{{Cluster: "prod", Upstream: "10.0.0.2:6443"}},
+		Drained: []drainedUpstream{{Cluster: "prod", Upstream: "10.0.0.2:6443"}},
 		Revoked: []revocation{{Client: "alice"}, {Client: "bob"}},
 		Mesh:    []gossip.Intent{{Kind: gossip.Revoke, Target: gossip.ClientID("bob"), On: true, Counter: 1}},
 	}

@@ -19,8 +19,8 @@ import (
 	"github.com/kuberelay/kuberelay/gossip"
 )
 
-// intents are what operators decided: drained upstreams and revoked clients.
-// With a file, they outlive the process.
+// intents are the decisions of operators: drained upstreams and revoked
+// clients. With a file, they outlive the process.
 type intents struct {
 	path  string // empty: they do not
 	log   *zap.Logger
@@ -33,11 +33,12 @@ type intents struct {
 
 // intentState is the file's content.
 type intentState struct {
-	Version  int          `json:"version"` // 1
-	Drained  []drained    `json:"drained"`
-	Revoked  []revocation `json:"revoked"`
-	Recorded time.Time    `json:"recorded"` // when it was written
-	// Mesh are all decisions that the peers know, in their words.
+	Version  int               `json:"version"` // 1
+	Drained  []drainedUpstream `json:"drained"`
+	Revoked  []revocation      `json:"revoked"`
+	Recorded time.Time         `json:"recorded"` // when it was written
+	// Mesh holds all decisions that the peers know, in the form that gossip has
+	// them.
 	Mesh []gossip.Intent `json:"mesh,omitempty"`
 	// Pending are decisions of this host's that they are yet to be told: gossip
 	// is off, or nobody has been there. Counter is that of the decision that
@@ -45,7 +46,7 @@ type intentState struct {
 	Pending []gossip.Intent `json:"pending,omitempty"`
 }
 
-type drained struct {
+type drainedUpstream struct {
 	Cluster  string    `json:"cluster"`
 	Upstream string    `json:"upstream"`
 	Since    time.Time `json:"since"`
@@ -64,7 +65,7 @@ type revocation struct {
 const maxStateFile = 64 << 20
 
 // openIntents reads the file, if there is one. A file that cannot be read is an
-// error: who was revoked must not come back with a restart.
+// error: a restart must not let revoked clients back in.
 func openIntents(path string, log *zap.Logger) (*intents, error) {
 	i := &intents{path: path, log: log, stale: make(chan struct{}, 1), state: intentState{Version: 1}}
 	if path == "" {
@@ -96,13 +97,13 @@ func openIntents(path string, log *zap.Logger) (*intents, error) {
 	return i, nil
 }
 
-// errNotKept is of a decision that is in force, and ends with the process.
+// errNotKept: the decision is in force but will be lost at restart.
 var errNotKept = errors.New("it is in force, but cannot be kept over a restart")
 
-// change applies edit to a copy of the state. What takes something away from
-// clients is in force whether or not it can be written; what gives them
-// something is not, since the file would take it back. What could not be
-// written is tried again.
+// change applies edit to a copy of the state. A change that takes something
+// away from clients is in force whether or not it can be written; one that
+// gives them something is not, since the file would take it back. A file that
+// could not be written is written later.
 func (i *intents) change(takesAway bool, edit func(*intentState)) error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -241,7 +242,7 @@ func (i *intents) meshed() []gossip.Intent {
 	return i.state.Mesh
 }
 
-// snapshot is the state of now.
+// snapshot is the current state.
 func (i *intents) snapshot() intentState {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -252,7 +253,7 @@ func (i *intents) snapshot() intentState {
 // which peers know it.
 func (i *intents) drain(cluster, upstream string, on bool, keys ...string) error {
 	return i.change(on, func(s *intentState) {
-		is := func(d drained) bool { return d.Cluster == cluster && d.Upstream == upstream }
+		is := func(d drainedUpstream) bool { return d.Cluster == cluster && d.Upstream == upstream }
 		for _, key := range keys {
 			s.pend(gossip.Intent{Kind: gossip.Drain, Target: key, On: on})
 		}
@@ -261,7 +262,7 @@ func (i *intents) drain(cluster, upstream string, on bool, keys ...string) error
 			return
 		}
 		if !slices.ContainsFunc(s.Drained, is) {
-			s.Drained = append(s.Drained, drained{cluster, upstream, time.Now().UTC(), slices.Concat(keys, []string{""})[0]})
+			s.Drained = append(s.Drained, drainedUpstream{cluster, upstream, time.Now().UTC(), slices.Concat(keys, []string{""})[0]})
 		}
 	})
 }
@@ -282,11 +283,11 @@ func (i *intents) unrevoke(client string) error {
 	})
 }
 
-// drained says whether an upstream is drained.
-func (i *intents) drained(cluster, upstream string) bool {
+// isDrained says whether an upstream is drained.
+func (i *intents) isDrained(cluster, upstream string) bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	return slices.ContainsFunc(i.state.Drained, func(d drained) bool { return d.Cluster == cluster && d.Upstream == upstream })
+	return slices.ContainsFunc(i.state.Drained, func(d drainedUpstream) bool { return d.Cluster == cluster && d.Upstream == upstream })
 }
 
 // keyOf is the key by which peers knew an upstream when it was drained; empty if
@@ -300,8 +301,8 @@ func (i *intents) keyOf(cluster, upstream string) string {
 	return ""
 }
 
-// revocations are the revoked clients, and until when each is; the zero time:
-// until that is lifted.
+// revocations maps each revoked client to the end of its revocation; the zero
+// time: it lasts until it is lifted.
 func (i *intents) revocations() map[string]time.Time {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -314,7 +315,7 @@ func (i *intents) revocations() map[string]time.Time {
 	})
 }
 
-// tell says, at start, what still holds.
+// tell logs, at start, what still holds.
 func (i *intents) tell() {
 	i.mu.Lock()
 	defer i.mu.Unlock()

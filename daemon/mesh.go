@@ -25,6 +25,7 @@ type mesh struct {
 	daemon *Daemon
 	log    *zap.Logger
 	gossip *gossip.Mesh
+	name   string // this node's
 	known  atomic.Pointer[known]
 
 	states map[string]string // of the peers, as admin.Peer…; onPeer's alone
@@ -89,6 +90,7 @@ func (d *Daemon) newMesh(c gossip.Config) (*mesh, error) {
 	if err != nil {
 		return nil, fmt.Errorf("gossip: %w", err)
 	}
+	m.name = m.gossip.Snapshot().Node
 	return m, nil
 }
 
@@ -98,11 +100,11 @@ func (m *mesh) start(ctx context.Context) error {
 		return nil
 	}
 	if err := m.gossip.Import(m.daemon.intents.meshed()); err != nil {
-		m.log.Warn("some decisions of before cannot be passed on", zap.Error(err))
+		m.log.Warn("some saved decisions cannot be passed on", zap.Error(err))
 	}
 	m.learn()
 	if err := m.daemon.intents.change(true, (*intentState).pendUntold); err != nil {
-		m.log.Warn("decisions of before gossip", zap.Error(err))
+		m.log.Warn("decisions of the time before gossip cannot be kept over a restart", zap.Error(err))
 	}
 	m.describe()
 	if err := m.gossip.Start(ctx); err != nil {
@@ -237,7 +239,7 @@ func (m *mesh) settle(pending []gossip.Intent) {
 	decisions := m.daemon.intents.snapshot().decisions()
 	for _, c := range changes {
 		i := decisions[c.subject]
-		if i.By == "" || i.By == m.gossip.Name() {
+		if i.By == "" || i.By == m.name {
 			continue
 		}
 		fields := []zap.Field{zap.String("kind", string(c.kind)), zap.Bool("on", c.on), zap.String("by", i.By), zap.String("reason", i.Reason)}
@@ -260,7 +262,7 @@ func (m *mesh) onObservation(o gossip.Observation) {
 		case o.State == gossip.StateDown && own != health.Down, o.State.Up() && own != health.Ready:
 			p.cluster.group.ProbeNow(p.id)
 		}
-		if majority, _, ok := m.gossip.Majority(o.Upstream); ok {
+		if majority, ok := m.gossip.Majority(o.Upstream); ok {
 			p.cluster.assume(p.id, majority)
 		}
 	}
@@ -340,15 +342,13 @@ func (m *mesh) announceLeave() {
 // leaveTimeout is a moment: who does not hear it finds out.
 const leaveTimeout = 2 * time.Second
 
-// leave tells the peers that this node goes, also after ctx has ended.
+// leave tells the peers that this node goes.
 func (m *mesh) leave(ctx context.Context) {
 	if m == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveTimeout)
-	defer cancel()
 	if err := m.gossip.Leave(ctx); err != nil {
-		m.log.Warn("leaving", zap.Error(err))
+		m.log.Warn("cannot tell the peers that this node leaves", zap.Error(err))
 	}
 }
 
@@ -357,6 +357,6 @@ func (m *mesh) stop() {
 		return
 	}
 	if err := m.gossip.Stop(); err != nil {
-		m.log.Warn("stopping", zap.Error(err))
+		m.log.Warn("gossip did not stop cleanly", zap.Error(err))
 	}
 }

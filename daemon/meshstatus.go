@@ -12,7 +12,7 @@ var peerStates = map[gossip.PeerState]string{
 	gossip.PeerAlive: admin.PeerAlive, gossip.PeerFailed: admin.PeerDead, gossip.PeerLeft: admin.PeerLeft,
 }
 
-// wordFor is the word for a peer in the status document. Who is about to go
+// wordFor is the word for a peer in the status document. Who is about to leave
 // has said so.
 func wordFor(p gossip.Peer) string {
 	if p.State == gossip.PeerAlive && p.Leaving {
@@ -38,13 +38,13 @@ func (m *mesh) fill(s *admin.Status) {
 		}
 	}
 	s.Peers = append(s.Peers, admin.PeerStatus{
-		Name: snapshot.Node, Address: snapshot.Address, Self: true, State: admin.PeerAlive,
+		Name: snapshot.Node, Address: snapshot.Address, Self: true, NameConflict: snapshot.Rival, State: admin.PeerAlive,
 		Version: m.daemon.options.Version, ConfigHash: m.daemon.parts.Load().hash, KeyIDs: snapshot.KeyIDs,
-		UDP: admin.UDPOk, Observations: observations[snapshot.Node],
+		UDP: admin.UDPOK, Observations: observations[snapshot.Node],
 	})
 	for _, p := range snapshot.Peers {
 		s.Peers = append(s.Peers, admin.PeerStatus{
-			Name: p.Name, Address: p.Address, State: wordFor(p), Version: p.Version, ConfigHash: p.ConfigHash,
+			Name: p.Name, Address: p.Address, NameConflict: p.Rival, State: wordFor(p), Version: p.Version, ConfigHash: p.ConfigHash,
 			KeyIDs: p.KeyIDs, AdminAddress: p.AdminAddress, LastHeard: p.LastHeard, UDP: p.UDP, Observations: observations[p.Name],
 		})
 	}

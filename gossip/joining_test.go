@@ -33,12 +33,12 @@ func TestANodeThatAnnouncesToLeaveIsStillThere(t *testing.T) {
 	nodes := startMesh(t, 2)
 	leaving := nodes[1]
 	leaving.AnnounceLeave()
-	within(t, time.Second, "the announcement", func() bool { return nodes[0].peer(leaving.Name()).Leaving })
-	if p := nodes[0].peer(leaving.Name()); p.State != PeerAlive {
+	within(t, time.Second, "the announcement", func() bool { return nodes[0].peer(leaving.name).Leaving })
+	if p := nodes[0].peer(leaving.name); p.State != PeerAlive {
 		t.Errorf("it is %s", p.State)
 	}
 	events := nodes[0].toldPeers()
-	if last := events[len(events)-1]; last.Name != leaving.Name() || !last.Leaving {
+	if last := events[len(events)-1]; last.Name != leaving.name || !last.Leaving {
 		t.Errorf("the hook was told %+v last", last)
 	}
 	if _, err := nodes[0].Intend(Intent{Kind: Revoke, Target: ClientID("alice"), On: true}); err != nil {
@@ -51,7 +51,7 @@ func TestANodeThatAnnouncesToLeaveIsStillThere(t *testing.T) {
 	if err := leaving.Stop(); err != nil {
 		t.Fatal(err)
 	}
-	within(t, time.Second, "its farewell", func() bool { return nodes[0].peer(leaving.Name()).State == PeerLeft })
+	within(t, time.Second, "its farewell", func() bool { return nodes[0].peer(leaving.name).State == PeerLeft })
 	if nodes[0].metric("peer_events_total", eventFailed) != 0 {
 		t.Error("it was taken for failed")
 	}

@@ -12,7 +12,7 @@ import (
 	"github.com/kuberelay/kuberelay/internal/h1"
 )
 
-// callLimit bounds what is read of an answer: discovery documents are the
+// callLimit is how much of an answer is read. Discovery documents are the
 // largest.
 const callLimit = 16 << 20
 
@@ -24,25 +24,38 @@ type call struct {
 }
 
 // Get fetches a path of the cluster with its own credential, from whichever
-// upstream answers: what kuberelay itself wants to know of a cluster. The
-// body is at most 16 MiB.
+// upstream answers: it is for what kuberelay itself wants to know about a
+// cluster. The body is at most 16 MiB.
 func (c *Cluster) Get(ctx context.Context, path, accept string) (body []byte, status int, err error) {
-	answer, err := c.call(ctx, c.Credentials, call{method: http.MethodGet, path: path, accept: accept, own: true})
+	lease, err := c.Credentials.Lease(ctx)
+	if err != nil {
+		return nil, 0, err
+	}
+	answer, err := c.call(ctx, lease, call{method: http.MethodGet, path: path, accept: accept, own: true})
 	return answer.Body, answer.Status, err
 }
 
 // Post sends a JSON body to a path of the cluster with a configured
 // credential. It is sent to another upstream only if the one before has
-// provably not processed it. The answer's body is at most 16 MiB.
+// provably not processed it, and once more if it was refused with 401 and the
+// credential can be had anew. The answer's body is at most 16 MiB.
 func (c *Cluster) Post(ctx context.Context, with Credentials, path string, body []byte) (auth.Answer, error) {
-	return c.call(ctx, with, call{method: http.MethodPost, path: path, accept: "application/json", body: body})
-}
-
-func (c *Cluster) call(ctx context.Context, with Credentials, q call) (answer auth.Answer, err error) {
 	lease, err := with.Lease(ctx)
 	if err != nil {
+		return auth.Answer{}, err
+	}
+	q := call{method: http.MethodPost, path: path, accept: "application/json", body: body}
+	answer, err := c.call(ctx, lease, q)
+	if err != nil || answer.Status != http.StatusUnauthorized {
 		return answer, err
 	}
+	if newer, refused := with.Refused(ctx, lease); refused == nil {
+		return c.call(ctx, newer, q)
+	}
+	return answer, nil // the credential's log says why there is no other
+}
+
+func (c *Cluster) call(ctx context.Context, lease *auth.Lease, q call) (answer auth.Answer, err error) {
 	var tried []string
 	err = errNoUpstream
 	for {

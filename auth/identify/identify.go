@@ -137,6 +137,9 @@ func (g *gathering) mintedToken(token string, p *Peer, accepted Accepted) *Refus
 	if refusal := m.from(p); refusal != nil {
 		return refusal
 	}
+	if refusal := m.holds(g.now); refusal != nil {
+		return refusal
+	}
 	return g.add(m)
 }
 
@@ -161,7 +164,9 @@ func (g *gathering) add(e evidence) *Refusal {
 
 // Review tells whether the Identity's evidence still leads to the same client:
 // in d, which may be of another generation than the one that recognised it, and
-// at the time now. The error is a [*Refusal]. It asks no issuer.
+// at the time now. Evidence that has expired does not, save a minted token,
+// whose expiry is for [Directory.Identify] alone. The error is a [*Refusal]. It
+// asks no issuer.
 func (d *Directory) Review(i *Identity, now time.Time) error {
 	if i.evidence[0] == nil {
 		return refuse(ReasonNothingPresented, "there is no client")

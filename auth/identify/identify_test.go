@@ -235,8 +235,12 @@ func TestEvidenceExpires(t *testing.T) {
 			if err := d.Review(&i, c2.expires.Add(-time.Nanosecond)); err != nil {
 				t.Errorf("just before it expires: %v", err)
 			}
-			if err := d.Review(&i, c2.expires); reason(t, err) != ReasonExpired {
-				t.Errorf("when it expires: %v, want a refusal", err)
+			want := ReasonExpired
+			if name == "a minted token" { // see TestMintedTokenThatExpiresEndsNothing
+				want = ""
+			}
+			if err := d.Review(&i, c2.expires); reason(t, err) != want {
+				t.Errorf("when it expires: %v, want %q", err, want)
 			}
 		})
 	}

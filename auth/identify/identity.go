@@ -19,7 +19,8 @@ type Identity struct {
 	// Client is the client's name in the configuration.
 	Client string
 
-	// Expires is when the first of the evidence ceases to hold. Zero: never.
+	// Expires is when the first of the evidence ceases to hold for what is new.
+	// Zero: never.
 	Expires time.Time
 
 	evidence [maxEvidence]evidence // the first nil one ends it

@@ -130,15 +130,23 @@ func (m *minted) describe() (Method, string) {
 }
 
 // resolve holds the token against the Directory of now: the client must still
-// have the user that the token was made for.
-func (m *minted) resolve(d *Directory, now time.Time) (string, time.Time, *Refusal) {
-	if !now.Before(m.expires) {
-		return "", time.Time{}, refuse(ReasonExpired, "the token has expired; kuberelay credential gets a new one")
-	}
+// have the user that the token was made for. The token's own expiry, of which
+// holds tells, ends nothing that was opened with it: it repeats what the kernel
+// said of a process, and kubectl, which gets the next one by itself, cannot give
+// it to a stream that is open.
+func (m *minted) resolve(d *Directory, _ time.Time) (string, time.Time, *Refusal) {
 	if e := d.uids[m.uid]; e == nil || e.client != m.client {
 		return "", time.Time{}, refuse(ReasonUnknownClient, "the token's client is not configured any more, or not for the token's user; ask for it to be configured")
 	}
 	return m.client, m.expires, nil
+}
+
+// holds tells whether something new may come with the token.
+func (m *minted) holds(now time.Time) *Refusal {
+	if now.Before(m.expires) {
+		return nil
+	}
+	return refuse(ReasonExpired, "the token has expired; kuberelay credential gets a new one")
 }
 
 // from tells whether the peer may use the token: a process of this machine must

@@ -19,11 +19,13 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	clientauthentication "k8s.io/client-go/pkg/apis/clientauthentication/v1"
 	clientauthenticationbeta "k8s.io/client-go/pkg/apis/clientauthentication/v1beta1"
+
+	"github.com/kuberelay/kuberelay/proxy"
 )
 
 const (
 	// askURL is answered by a listener that goes by the peer's uid.
-	askURL = "http://kuberelay/kuberelay/v1/credential"
+	askURL = "http://kuberelay" + proxy.CredentialPath
 
 	// credentialTimeout is for a process of this machine; kubectl waits.
 	credentialTimeout = 10 * time.Second
@@ -94,9 +96,13 @@ type credential struct {
 	expires time.Time
 }
 
+// expiryLeeway is how long before its end a token is not used any more:
+// client-go sends one to the last moment, and it must still hold on arrival.
+const expiryLeeway = 30 * time.Second
+
 // as is the answer to client-go, in a version of the protocol.
 func (c credential) as(version string) any {
-	at := metav1.NewTime(c.expires)
+	at := metav1.NewTime(c.expires.Add(-expiryLeeway))
 	if version == clientauthenticationbeta.SchemeGroupVersion.String() {
 		return &clientauthenticationbeta.ExecCredential{
 			TypeMeta: metav1.TypeMeta{APIVersion: version, Kind: "ExecCredential"},
@@ -137,10 +143,7 @@ func fetchCredential(ctx context.Context, socket string) (credential, error) {
 
 // parseCredential reads an answer. Its errors have nothing of it.
 func parseCredential(socket string, body []byte) (credential, error) {
-	var answer struct {
-		Token               string    `json:"token"`
-		ExpirationTimestamp time.Time `json:"expirationTimestamp"`
-	}
+	var answer proxy.MintedToken
 	err := json.Unmarshal(body, &answer)
 	if err != nil || answer.Token == "" || answer.ExpirationTimestamp.IsZero() ||
 		strings.ContainsFunc(answer.Token, func(r rune) bool { return r <= ' ' || r > '~' }) {

@@ -59,8 +59,8 @@ func TestCredential(t *testing.T) {
 			if err := json.Unmarshal([]byte(r.stdout), &got); err != nil || r.code != 0 || r.stderr != "" {
 				t.Fatalf("%+v, %v", r, err)
 			}
-			if got.Kind != "ExecCredential" || got.APIVersion != tc.version || got.Status.Token != "kuberelay-m1.x.y" || got.Status.ExpirationTimestamp != "2026-01-02T12:10:00Z" {
-				t.Errorf("%+v, want the token in %s", got, tc.version)
+			if got.Kind != "ExecCredential" || got.APIVersion != tc.version || got.Status.Token != "kuberelay-m1.x.y" || got.Status.ExpirationTimestamp != "2026-01-02T12:09:30Z" {
+				t.Errorf("%+v, want the token in %s, until half a minute before its end", got, tc.version)
 			}
 			if want := `POST /kuberelay/v1/credential "" `; receive(t, "request", asked) != want {
 				t.Errorf("asked otherwise than %q", want)

@@ -140,8 +140,8 @@ func (w *kubeconfigWishes) user(c *config.Configuration, l *config.Listener) (*a
 		}
 		user.Exec = w.plugin(w.socket)
 		return user, nil, nil
-	case l.Mode == config.Single, goesBy(identify.UID) && isLoopback(l.Address):
-		return nil, nil, nil
+	case l.TLS == nil && (l.Mode == config.Single || goesBy(identify.UID) && isLoopback(l.Address)):
+		return nil, nil, nil // over TLS kubectl would ask for a user name and a password
 	case l.TLS == nil:
 		return nil, nil, fmt.Errorf("listener %s has no TLS, so kubectl sends it neither token nor certificate: want a listener with TLS, or one on 127.0.0.1 that identifies by uid", l.Name)
 	case goesBy(identify.Bearer):
@@ -153,6 +153,9 @@ func (w *kubeconfigWishes) user(c *config.Configuration, l *config.Listener) (*a
 			"Put the client's own token into the kubeconfig: kubectl config set-credentials " + kubeconfigUser + " --token=…"}, nil
 	case goesBy(identify.Certificate):
 		return nil, nil, fmt.Errorf("listener %s identifies by certificate: name the client's with --client-certificate and --client-key", l.Name)
+	}
+	if !goesBy(identify.OIDC) {
+		return nil, nil, fmt.Errorf("listener %s identifies by uid alone, over TLS, where kubectl asks for a user name and a password: let it identify by bearer, too, for the tokens of kuberelay credential, or name one on 127.0.0.1 that identifies by uid and has no TLS", l.Name)
 	}
 	return user, []string{"listener " + l.Name + " identifies by OpenID Connect: add a plugin that gets ID tokens to the user " + kubeconfigUser + " of the kubeconfig"}, nil
 }

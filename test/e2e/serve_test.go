@@ -28,6 +28,7 @@ type setup struct {
 	admin     string   // address; default 127.0.0.1:0
 	gossip    string   // section; default: none
 	launcher  []string // a command that runs the one that follows; default: none
+	program   string   // path; default: kuberelay as it is
 }
 
 // The policies of the tests. RBAC allows each of alice and bob something else.
@@ -88,6 +89,9 @@ func newServed(t *testing.T, c setup) *served {
 	if c.upstreams == nil {
 		s.setup.upstreams = serverIDs()
 	}
+	if c.program == "" {
+		s.setup.program = kuberelay
+	}
 	if c.admin == "" {
 		s.setup.admin = "127.0.0.1:0"
 	}
@@ -104,7 +108,7 @@ func (s *served) start(t *testing.T) {
 // launch runs the process and waits until it listens.
 func (s *served) launch(t *testing.T) {
 	t.Helper()
-	command := append(slices.Clone(s.setup.launcher), kuberelay, "serve", "--config="+s.config())
+	command := append(slices.Clone(s.setup.launcher), s.setup.program, "serve", "--config="+s.config())
 	r, stdout := launchCommand(t, exec.Command(command[0], command[1:]...))
 	s.relay = r
 	for range s.setup.listeners {

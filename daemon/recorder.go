@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"net/http"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -14,6 +15,8 @@ type recorder struct {
 	metrics  *admin.Metrics
 	listener string
 	access   *zap.Logger // nil: off
+	log      *zap.Logger
+	causes   causes
 }
 
 // Begin implements proxy.Recorder.
@@ -108,6 +111,9 @@ const statusClientClosed = 499
 // Denied implements proxy.Recorder.
 func (r *recorder) Denied(req *http.Request, d proxy.Denial) {
 	r.metrics.Denied(d.Reason)
+	if d.Err != nil && r.causes.due(d.Err.Error(), time.Now()) {
+		r.log.Warn("clients cannot be identified", zap.String("listener", r.listener), zap.Error(d.Err))
+	}
 	if r.access == nil {
 		return
 	}

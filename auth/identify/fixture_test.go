@@ -101,7 +101,7 @@ func subprotocol(token string) string {
 
 func local(uid uint32) *Peer { return &Peer{UID: uid, UIDKnown: true, Loopback: true} }
 
-func remote() *Peer { return &Peer{Address: "192.0.2.1:1234"} }
+func remote() *Peer { return &Peer{} }
 
 func accept(methods ...Method) Accepted { return NewAccepted(methods) }
 

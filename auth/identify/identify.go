@@ -10,8 +10,9 @@ import (
 )
 
 // Identify returns the one client that the request and its connection are
-// evidence of, or a [*Refusal]. The peer may be nil: nothing is known of it, not even that it
-// is on another machine, so tokens that hold for one user are refused.
+// evidence of, or a [*Refusal]. The peer may be nil: nothing is known of it, not
+// even that it is on another machine, so tokens that hold for one user are
+// refused.
 //
 // Everything that is presented counts: a token that is not valid is a refusal
 // even where the certificate beside it would do, and so is a second client.
@@ -30,9 +31,6 @@ func (d *Directory) Identify(ctx context.Context, r *http.Request, p *Peer, acce
 	}
 	if g.count == 0 {
 		return Identity{}, nobody(p, accepted)
-	}
-	if d.revoked != nil && d.revoked(g.identity.Client) {
-		return Identity{}, revoked()
 	}
 	return g.identity, nil
 }
@@ -178,9 +176,6 @@ func (d *Directory) Review(i *Identity, now time.Time) error {
 			return refuse(ReasonUnknownClient, "what the client was recognised by ("+i.ID()+") belongs to another client now")
 		}
 	}
-	if d.revoked != nil && d.revoked(i.Client) {
-		return revoked()
-	}
 	return nil
 }
 
@@ -190,7 +185,7 @@ func nobody(p *Peer, accepted Accepted) *Refusal {
 	case accepted.Has(UID) && p.UIDKnown:
 		return unknownUID(p.UID)
 	case accepted.Has(UID) && (p.local() || accepted == NewAccepted([]Method{UID})):
-		return refuse(ReasonUIDUnknown, "the user ID of the connecting process is not known, so no client is; connect from a process of this machine, on a new connection"+
+		return uidUnknown(p, "the user ID of the connecting process is not known, so no client is; connect from a process of this machine, on a new connection"+
 			orPresent(accepted))
 	}
 	return refuse(ReasonNothingPresented, "no credential was presented; this listener accepts "+accepted.String())
@@ -209,8 +204,4 @@ func notAccepted(what string, accepted Accepted) *Refusal {
 
 func invalidToken() *Refusal {
 	return refuse(ReasonInvalidToken, "the bearer token is not a valid one; check it, or ask for a new one")
-}
-
-func revoked() *Refusal {
-	return refuse(ReasonRevoked, "the client has been revoked; ask an operator")
 }

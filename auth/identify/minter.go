@@ -148,7 +148,7 @@ func (m *minted) from(p *Peer) *Refusal {
 	case !p.local():
 		return nil
 	case !p.UIDKnown:
-		return refuse(ReasonUIDUnknown, "the user ID of the connecting process is not known, and the token holds for one user alone; try again on a new connection")
+		return uidUnknown(p, "the user ID of the connecting process is not known, and the token holds for one user alone; try again on a new connection")
 	case p.UID != m.uid:
 		return refuse(ReasonUIDMismatch, "the token was made for another user than the one that this connection comes from; get your own with kuberelay credential")
 	}

@@ -32,7 +32,7 @@ func ofUnix(fd int) Peer {
 	case unmapped(cred.Uid):
 		p.Why = whyUnmapped(cred.Uid)
 	default:
-		p.UID, p.PID, p.Known = cred.Uid, cred.Pid, true
+		p.UID, p.Known = cred.Uid, true
 	}
 	return p
 }

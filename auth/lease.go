@@ -99,14 +99,6 @@ func (l *Lease) Authorization() Secret {
 	return Secret{}
 }
 
-// Impersonates returns the user that requests are made as (--as), "" for none.
-func (l *Lease) Impersonates() string {
-	if h := l.carried(); len(h.impersonation) > 0 {
-		return h.impersonation[0].values[0]
-	}
-	return ""
-}
-
 // noHeaders is what a lease that is nil carries.
 var noHeaders leaseHeaders
 

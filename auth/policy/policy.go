@@ -98,9 +98,6 @@ func (w *words) has(word string) bool {
 	return found
 }
 
-// Name is the policy's name in the configuration.
-func (p *Policy) Name() string { return p.name }
-
 // Decide says whether a rule of the policy allows a request. It denies what it
 // does not understand: a nil policy, a request that was not parsed, a verb
 // that Kubernetes does not have.

@@ -193,7 +193,7 @@ func TestCredentialsThatCannotBeOpened(t *testing.T) {
 		"config: no such file": func(f *credentialFixture) CredentialConfig {
 			return CredentialConfig{Kubeconfig: &KubeconfigRef{Path: f.path}}
 		},
-		"it is not a valid kubeconfig": func(f *credentialFixture) CredentialConfig {
+		"config is not a valid kubeconfig: check it with kubectl config view --kubeconfig=": func(f *credentialFixture) CredentialConfig {
 			f.put("config", "users: ["+canary)
 			return CredentialConfig{Kubeconfig: &KubeconfigRef{Path: f.path}}
 		},
@@ -201,7 +201,7 @@ func TestCredentialsThatCannotBeOpened(t *testing.T) {
 			f.write(kubeconfig("https://127.0.0.1", clientcmdapi.AuthInfo{Token: canary}))
 			return CredentialConfig{Kubeconfig: &KubeconfigRef{Path: f.path, Context: "nowhere"}}
 		},
-		`it has no user "u"`: func(f *credentialFixture) CredentialConfig {
+		`context "x": there is no user "u"`: func(f *credentialFixture) CredentialConfig {
 			config := kubeconfig("https://127.0.0.1", clientcmdapi.AuthInfo{})
 			delete(config.AuthInfos, "u")
 			f.write(config)
@@ -224,7 +224,7 @@ func TestCredentialsThatCannotBeOpened(t *testing.T) {
 			return CredentialConfig{Kubeconfig: &KubeconfigRef{Path: f.path}}
 		},
 		// The cluster is told to the plugin, and its proxy has a password.
-		"config: it is not a valid kubeconfig": func(f *credentialFixture) CredentialConfig {
+		"the cluster's proxy-url is not valid": func(f *credentialFixture) CredentialConfig {
 			user := pluginUser("print", nil)
 			user.Exec.ProvideClusterInfo = true
 			config := kubeconfig("https://127.0.0.1", user)

@@ -27,7 +27,7 @@ func (c CredentialConfig) Files() []string {
 	}
 	if c.Kubeconfig != nil {
 		add(c.Kubeconfig.Path)
-		if config, err := c.Kubeconfig.restConfig(); err == nil {
+		if config, err := c.Kubeconfig.userConfig(); err == nil {
 			add(config.BearerTokenFile, config.KeyFile)
 		}
 	}

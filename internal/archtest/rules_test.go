@@ -21,7 +21,8 @@ var imports = map[string][]string{
 	},
 	"config": {
 		"proxy", "proxy/filter", "balancer", "health", "audit", "gossip", "admin",
-		"auth", "auth/identify", "auth/limit", "auth/policy", "internal/listen", "internal/strict",
+		"auth", "auth/identify", "auth/limit", "auth/policy",
+		"internal/listen", "internal/secretfile", "internal/strict",
 	},
 	"proxy": {
 		"proxy/filter", "proxy/static", "balancer", "audit", "auth", "auth/identify", "auth/limit", "auth/policy",
@@ -37,7 +38,7 @@ var imports = map[string][]string{
 	"auth/limit":    {},
 	"auth/policy":   {},
 	"audit":         {},
-	"gossip":        {},
+	"gossip":        {"internal/secretfile"},
 	"admin":         {},
 
 	"internal/apigroups":     {},
@@ -45,18 +46,19 @@ var imports = map[string][]string{
 	"internal/cmd/schemagen": {"config", "internal/strict", "audit", "auth", "auth/identify", "auth/policy"},
 	"internal/cmd/testcount": {},
 	"internal/doctor": {
-		"config", "auth", "auth/identify", "admin", "internal/endpoints", "internal/listen",
+		"config", "auth", "auth/identify", "admin", "internal/endpoints", "internal/listen", "internal/secretfile",
 	},
-	"internal/endpoints": {},
-	"internal/fakeapi":   {},
-	"internal/h1":        {},
-	"internal/leaktest":  {},
-	"internal/listen":    {},
-	"internal/logging":   {},
-	"internal/notify":    {},
-	"internal/peer":      {},
-	"internal/strict":    {},
-	"internal/tracing":   {},
+	"internal/endpoints":  {},
+	"internal/fakeapi":    {},
+	"internal/h1":         {},
+	"internal/leaktest":   {},
+	"internal/listen":     {},
+	"internal/logging":    {},
+	"internal/notify":     {},
+	"internal/peer":       {},
+	"internal/secretfile": {},
+	"internal/strict":     {},
+	"internal/tracing":    {},
 }
 
 // testImports are the packages that any test may import besides those that

@@ -12,6 +12,7 @@ import (
 
 	"github.com/kuberelay/kuberelay/auth"
 	"github.com/kuberelay/kuberelay/config"
+	"github.com/kuberelay/kuberelay/internal/secretfile"
 )
 
 // ownUser is what to do where another user may do what this one may not.
@@ -56,7 +57,7 @@ func secrets(f *findings, cfg *config.Configuration) {
 	paths = slices.Compact(paths)
 	good := 0
 	for _, path := range paths {
-		if err := auth.CheckSecretFile(path); err != nil {
+		if err := secretfile.Check(path); err != nil {
 			f.fail("secret-files", "let kuberelay's user read it, and nobody else", "%v", err)
 			continue
 		}

@@ -1,7 +1,6 @@
 package auth
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -18,6 +17,8 @@ import (
 	execauth "k8s.io/client-go/plugin/pkg/client/auth/exec"
 	"k8s.io/client-go/rest"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+
+	"github.com/kuberelay/kuberelay/internal/program"
 )
 
 const (
@@ -158,7 +159,7 @@ func (p *execPlugin) fetch(ctx context.Context) (*credential, error) {
 }
 
 func (p *execPlugin) run(ctx context.Context, interactive bool) ([]byte, error) {
-	stdout := &boundedBuffer{limit: maxExecOutput}
+	stdout := &program.Output{Limit: maxExecOutput}
 	cmd := exec.CommandContext(ctx, filepath.Clean(p.config.Command), p.config.Args...)
 	cmd.Env = os.Environ()
 	if p.environment != nil {
@@ -180,17 +181,17 @@ func (p *execPlugin) run(ctx context.Context, interactive bool) ([]byte, error) 
 		// In a process group of its own it could not read from the terminal.
 		cmd.Stdin = p.tty.stdin
 	} else {
-		ownProcessGroup(cmd)
+		program.OwnGroup(cmd)
 	}
 	if err := permitted(cmd, p.config.PluginPolicy); err != nil {
 		return nil, err
 	}
 	err := cmd.Run()
 	switch exit := (*exec.ExitError)(nil); {
-	case stdout.full:
+	case stdout.Exceeded():
 		return nil, fmt.Errorf("its output is larger than %d bytes", maxExecOutput)
 	case err == nil || errors.Is(err, exec.ErrWaitDelay):
-		return stdout.buf.Bytes(), nil
+		return stdout.Bytes(), nil
 	case ctx.Err() != nil:
 		return nil, fmt.Errorf("it was stopped: %w", context.Cause(ctx))
 	case errors.Is(err, exec.ErrNotFound), errors.Is(err, fs.ErrNotExist):
@@ -209,23 +210,6 @@ func (p *execPlugin) installHint() string {
 		return ", or its directory is not in PATH"
 	}
 	return ": " + hint[:min(len(hint), maxInstallHint)]
-}
-
-// boundedBuffer fails the write that would make it larger than limit, which
-// ends a plugin that never stops talking with SIGPIPE. The buffer is not
-// embedded: io.Copy would find its ReadFrom, which has no limit.
-type boundedBuffer struct {
-	buf   bytes.Buffer
-	limit int
-	full  bool
-}
-
-func (b *boundedBuffer) Write(p []byte) (int, error) {
-	if b.buf.Len()+len(p) > b.limit {
-		b.full = true
-		return 0, errors.New("output too large")
-	}
-	return b.buf.Write(p)
 }
 
 // errKeyPair is of files of which one is being replaced, and of wrong ones.

@@ -17,7 +17,7 @@ var imports = map[string][]string{
 	"daemon": {
 		"config", "proxy", "proxy/filter", "proxy/static", "balancer", "health", "audit", "gossip", "admin",
 		"auth", "auth/identify", "auth/limit", "auth/policy",
-		"internal/apigroups", "internal/endpoints", "internal/h1", "internal/listen", "internal/logging", "internal/peer",
+		"internal/apigroups", "internal/endpoints", "internal/filestate", "internal/h1", "internal/listen", "internal/logging", "internal/peer",
 	},
 	"config": {
 		"proxy", "proxy/filter", "balancer", "health", "audit", "gossip", "admin",
@@ -33,12 +33,12 @@ var imports = map[string][]string{
 	"proxy/static":  {},
 	"balancer":      {},
 	"health":        {},
-	"auth":          {},
+	"auth":          {"internal/filestate", "internal/program"},
 	"auth/identify": {},
 	"auth/limit":    {},
 	"auth/policy":   {},
 	"audit":         {},
-	"gossip":        {"internal/secretfile"},
+	"gossip":        {"internal/program", "internal/secretfile"},
 	"admin":         {},
 
 	"internal/apigroups":     {},
@@ -49,6 +49,8 @@ var imports = map[string][]string{
 		"config", "auth", "auth/identify", "admin", "internal/endpoints", "internal/listen", "internal/secretfile",
 	},
 	"internal/endpoints":  {},
+	"internal/filestate":  {},
+	"internal/program":    {},
 	"internal/fakeapi":    {},
 	"internal/h1":         {},
 	"internal/leaktest":   {},

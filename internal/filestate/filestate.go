@@ -1,4 +1,4 @@
-package auth
+package filestate
 
 import (
 	"context"
@@ -7,12 +7,8 @@ import (
 )
 
 const (
-	// pollInterval is how often the files are looked at. A stat a second costs
-	// nothing, and unlike inotify it sees through symlinks (kubelet and
-	// cert-manager swap them), over NFS, and a file that does not exist yet.
-	pollInterval = time.Second
 	// quietTime is how long a file must not have been written before it is
-	// read: most tools truncate a kubeconfig and then write it.
+	// read.
 	quietTime = 100 * time.Millisecond
 	// maxQuietWait bounds the wait for that.
 	maxQuietWait = time.Second
@@ -22,15 +18,16 @@ const (
 	coarseTime = 2 * time.Second
 )
 
-// fileState is how the watched files looked at one time.
-type fileState struct {
+// State is how files looked at one time. The zero value is of no files.
+type State struct {
 	at    time.Time
 	files map[string]os.FileInfo // nil: it was not there or not accessible
 }
 
-// look stats paths, following symlinks.
-func look(paths []string) fileState {
-	s := fileState{at: time.Now(), files: make(map[string]os.FileInfo, len(paths))}
+// Look stats paths, following symlinks. What is not there, or not accessible,
+// is part of the state.
+func Look(paths []string) State {
+	s := State{at: time.Now(), files: make(map[string]os.FileInfo, len(paths))}
 	for _, p := range paths {
 		info, err := os.Stat(p)
 		if err != nil {
@@ -41,11 +38,13 @@ func look(paths []string) fileState {
 	return s
 }
 
-// lookQuietly looks until no file was written in the last quietTime.
-func lookQuietly(ctx context.Context, paths []string) fileState {
+// LookQuietly looks until no file was written in the last tenth of a second, for
+// at most a second or until ctx ends: most tools truncate a file and then write
+// it.
+func LookQuietly(ctx context.Context, paths []string) State {
 	deadline := time.Now().Add(maxQuietWait)
 	for {
-		s := look(paths)
+		s := Look(paths)
 		age := s.youngest()
 		if age >= quietTime || s.at.After(deadline) {
 			return s
@@ -62,7 +61,7 @@ func lookQuietly(ctx context.Context, paths []string) fileState {
 
 // youngest is the time since the last write of any file, at most coarseTime. A
 // time well in the future, from a clock that disagrees, says nothing.
-func (s *fileState) youngest() time.Duration {
+func (s *State) youngest() time.Duration {
 	age := coarseTime
 	for _, info := range s.files {
 		if info == nil {
@@ -75,10 +74,17 @@ func (s *fileState) youngest() time.Duration {
 	return age
 }
 
-// unchanged reports whether next shows the same files with the same content,
-// as far as one can see, and s was late enough after their last write.
-func (s *fileState) unchanged(next *fileState) bool {
-	if len(s.files) != len(next.files) || s.youngest() < coarseTime {
+// Unchanged is Same for a State that was late enough after the files' last
+// write: until two seconds later, a file may be written again without looking
+// different.
+func (s *State) Unchanged(next *State) bool {
+	return s.youngest() >= coarseTime && s.Same(next)
+}
+
+// Same reports whether next shows the same files with the same content, as far
+// as one can see: file, size and time.
+func (s *State) Same(next *State) bool {
+	if len(s.files) != len(next.files) {
 		return false
 	}
 	for path, before := range s.files {
@@ -94,8 +100,31 @@ func (s *fileState) unchanged(next *fileState) bool {
 	return true
 }
 
-// emptied returns the path of a file that has content in s and none in next.
-func (s *fileState) emptied(next *fileState) (path string, found bool) {
+// Of returns the part of s that is about paths.
+func (s *State) Of(paths []string) State {
+	part := State{at: s.at, files: make(map[string]os.FileInfo, len(paths))}
+	for _, p := range paths {
+		if info, known := s.files[p]; known {
+			part.files[p] = info
+		}
+	}
+	return part
+}
+
+// Add takes over what other says of files that s does not have.
+func (s *State) Add(other State) {
+	if s.files == nil {
+		s.files = make(map[string]os.FileInfo, len(other.files))
+	}
+	for path, info := range other.files {
+		if _, known := s.files[path]; !known {
+			s.files[path] = info
+		}
+	}
+}
+
+// Emptied returns the path of a file that has content in s and none in next.
+func (s *State) Emptied(next *State) (path string, found bool) {
 	for path, before := range s.files {
 		if before == nil || before.Size() == 0 {
 			continue

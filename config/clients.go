@@ -8,6 +8,7 @@ import (
 
 	"github.com/kuberelay/kuberelay/auth"
 	"github.com/kuberelay/kuberelay/auth/identify"
+	"github.com/kuberelay/kuberelay/internal/joined"
 )
 
 func (c *Client) validate(field string, known known, p *problems) {
@@ -76,7 +77,7 @@ func (c *Configuration) validateIdentities(withFiles bool, p *problems) {
 		}
 	}
 	_, err := identify.NewDirectory(clients, options)
-	for _, err := range split(err) {
+	for _, err := range joined.Errors(err) {
 		match, ok := errors.AsType[*identify.MatchError](err)
 		switch {
 		case !ok:

@@ -12,7 +12,7 @@ package archtest
 var imports = map[string][]string{
 	"cmd/kuberelay": {
 		"daemon", "config", "admin", "auth/identify", "gossip", "health", "proxy", "proxy/filter",
-		"internal/doctor", "internal/listen", "internal/logging", "internal/notify", "internal/tracing",
+		"internal/doctor", "internal/joined", "internal/listen", "internal/logging", "internal/notify", "internal/tracing",
 	},
 	"daemon": {
 		"config", "proxy", "proxy/filter", "proxy/static", "balancer", "health", "audit", "gossip", "admin",
@@ -22,7 +22,7 @@ var imports = map[string][]string{
 	"config": {
 		"proxy", "proxy/filter", "balancer", "health", "audit", "gossip", "admin",
 		"auth", "auth/identify", "auth/limit", "auth/policy",
-		"internal/listen", "internal/secretfile", "internal/strict",
+		"internal/joined", "internal/listen", "internal/secretfile", "internal/strict",
 	},
 	"proxy": {
 		"proxy/filter", "proxy/static", "balancer", "audit", "auth", "auth/identify", "auth/limit", "auth/policy",
@@ -39,7 +39,7 @@ var imports = map[string][]string{
 	"auth/policy":   {},
 	"audit":         {},
 	"gossip":        {"internal/program", "internal/secretfile"},
-	"admin":         {},
+	"admin":         {"internal/joined"},
 
 	"internal/apigroups":     {},
 	"internal/archtest":      {},
@@ -53,6 +53,7 @@ var imports = map[string][]string{
 	"internal/program":    {},
 	"internal/fakeapi":    {},
 	"internal/h1":         {},
+	"internal/joined":     {},
 	"internal/leaktest":   {},
 	"internal/listen":     {},
 	"internal/logging":    {},

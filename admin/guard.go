@@ -11,9 +11,10 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// guard keeps browsers out that another site sent. A browser page can reach a loopback port; what it must not do is read the
-// answer, be it through DNS rebinding (the Host is then the attacker's name) or
-// by a request that it labels as cross-site.
+// guard keeps out browsers that another site sent. A page can reach a loopback
+// port; what it must not do is read the answer, be it through DNS rebinding (the
+// Host is then the attacker's name) or by a request that is labelled as
+// cross-site.
 func guard(configuredHost string, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()

@@ -80,9 +80,9 @@ func (e *ImpersonationError) Error() string { return e.why }
 // it is own. A client may ask for itself with fewer of its groups, and for the
 // users that allowed names with the groups that it names: --as USER without
 // groups is USER without groups. Everything else is an [*ImpersonationError]; so
-// are a UID and extras, and what the API server would not understand. Who asks
-// for itself keeps the UID and the extras of its grant, which may restrict it. Spellings with "_" are not
-// looked at: [RebuildShared] drops them.
+// are a UID and extras, and what the API server would not understand. A client
+// that asks for itself keeps the UID and the extras of its grant, which may
+// restrict it. Spellings with "_" are not looked at: [RebuildShared] drops them.
 func (allowed *AllowedImpersonation) Resolve(own *As, in http.Header) (*As, error) {
 	var asked askedFor
 	for name, values := range in {

@@ -62,8 +62,8 @@ type keeperOptions struct {
 	connect func(l *loaded) (generation uint64, announce func())
 }
 
-// keeperRules is in what a daemon, where nobody watches and others depend on
-// the answer, is stricter than a person's own process.
+// keeperRules are the ways in which a daemon is stricter than an interactive
+// process.
 type keeperRules struct {
 	maxBackoff time.Duration // between two fetches that fail
 	// leeway is how long before its expiry, at most, a fetched credential is
@@ -137,8 +137,8 @@ func (k *keeper) publish(change func()) {
 	}
 }
 
-// nextLease returns the lease to be published, nil when it must be fetched
-// first, and when it expires. mu is held.
+// nextLease returns the lease to publish (nil: fetch first) and its expiry. mu is
+// held.
 func (k *keeper) nextLease(endpoint uint64) (*Lease, time.Time) {
 	c := k.loaded.source.credential
 	if c == nil {

@@ -127,7 +127,7 @@ func (l *Lease) Certificate() *tls.Certificate { return l.certificate }
 // TLSIdentity tells which connections this lease may be sent over.
 func (l *Lease) TLSIdentity() TLSIdentity { return l.tlsIdentity }
 
-// Confidential says whether the lease has something that must not be sent in
+// Confidential reports whether the lease has something that must not be sent in
 // clear text: to an http:// server it would be left out, and the request
 // anonymous.
 func (l *Lease) Confidential() bool {

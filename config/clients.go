@@ -64,7 +64,7 @@ func (c *Configuration) Identities() []identify.Client {
 }
 
 // validateIdentities checks what clients are recognised by. Without files,
-// Unix users and issuers' certificates are taken for good.
+// Unix users and issuers' certificates are assumed to be valid.
 func (c *Configuration) validateIdentities(withFiles bool, p *problems) {
 	clients := c.Identities()
 	issuers := identify.NewIssuers(nil)
@@ -88,8 +88,8 @@ func (c *Configuration) validateIdentities(withFiles bool, p *problems) {
 	}
 }
 
-// placeholders returns a lookup that knows every user, by IDs that nobody has
-// in earnest.
+// placeholders returns a lookup that knows every user, by IDs that no real
+// user has.
 func placeholders() func(string) (uint32, error) {
 	ids := map[string]uint32{}
 	return func(name string) (uint32, error) {

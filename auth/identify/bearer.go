@@ -50,13 +50,13 @@ func gather(into *[]string, name, want string, values []string) {
 	}
 }
 
-// asksForWebsocket tells whether the request may become a websocket connection
+// asksForWebsocket reports whether the request may become a websocket connection
 // (RFC 6455 §4.1).
 func (h *headers) asksForWebsocket() bool {
 	return hasItem(h.upgrade, "websocket") && hasItem(h.connection, "upgrade")
 }
 
-// hasItem tells whether one of the comma-separated lists has the item, in any
+// hasItem reports whether one of the comma-separated lists has the item, in any
 // case.
 func hasItem(lists []string, item string) bool {
 	for _, list := range lists {
@@ -132,7 +132,7 @@ func (h *headers) subprotocolBearer() (string, *Refusal) {
 	return token, nil
 }
 
-// isToken tells whether s can be a token: visible ASCII, and some.
+// isToken reports whether s can be a token: visible ASCII, and some.
 func isToken(s string) bool {
 	for n := 0; n < len(s); n++ {
 		if s[n] <= ' ' || s[n] >= 0x7f {

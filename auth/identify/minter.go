@@ -141,7 +141,7 @@ func (m *minted) resolve(d *Directory, now time.Time) (string, time.Time, *Refus
 	return m.client, m.expires, nil
 }
 
-// from tells whether the peer may use the token: a process of this machine must
+// from refuses a peer that may not use the token: a process of this machine must
 // be of the user that the token was made for. Of others no user is known.
 func (m *minted) from(p *Peer) *Refusal {
 	switch {

@@ -21,6 +21,6 @@ type Peer struct {
 	Loopback bool
 }
 
-// local tells whether the peer is a process of this machine, whose user ID the
+// local reports whether the peer is a process of this machine, whose user ID the
 // kernel knows.
 func (p *Peer) local() bool { return p.Unix || p.Loopback }

@@ -173,7 +173,7 @@ func resourceOf(text string) (resourcePattern, error) {
 	return resourcePattern{name, sub}, nil
 }
 
-// wordProblem says whether a word cannot be that of a resource.
+// wordProblem reports whether a word cannot be that of a resource.
 func wordProblem(word string) bool { return len(content.IsDNS1123Label(word)) > 0 }
 
 func urlOf(text string) (urlPattern, error) {

@@ -84,7 +84,7 @@ func wordsOf(list []string) words {
 	return w
 }
 
-// none says whether there is no word in the set, so that it has not been given.
+// none reports whether there is no word in the set, so that it has not been given.
 func (w *words) none() bool { return !w.all && w.few == nil && w.many == nil }
 
 func (w *words) has(word string) bool {

@@ -72,8 +72,8 @@ func (m *serviceManager) hangs(err error) {
 	m.log.Error("no listener answers: the service manager kills this process and starts it again, unless that is over soon", zap.Error(err))
 }
 
-// pulse tells whether a daemon lives: whether its data path answers, not
-// whether its clusters do. Those do not come back with a restart.
+// pulse tells whether a daemon lives: whether its data path answers, not whether
+// its clusters do. Those do not come back with a restart.
 type pulse struct {
 	daemon interface {
 		Status() admin.Status

@@ -192,7 +192,7 @@ func TestGracePeriodCutsWhatIsLeft(t *testing.T) {
 	go func() { defer close(ended); ask("http://" + p.address + "/hang") }()
 	receive(t, "request upstream", asked)
 	p.signal(syscall.SIGTERM)
-	if r := p.wait(); r.code != 0 || !strings.Contains(r.stderr, `"msg":"shut down","error":`) {
+	if r := p.wait(); r.code != 0 || !strings.Contains(r.stderr, `"msg":"the grace period ended with requests in flight","error":`) {
 		t.Errorf("exit code %d, want 0 and a warning of the request; standard error:\n%s", r.code, r.stderr)
 	}
 	receive(t, "end of the request", ended)

@@ -86,7 +86,7 @@ func socketDirectory(f *findings, check, socket string) {
 	}
 }
 
-// writable says whether a file can be written, or made.
+// writable examines whether a file can be written, or made.
 func writable(f *findings, check, path, otherwise string) {
 	file, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
 	if err == nil {

@@ -9,7 +9,7 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// As is as whom a request is made: a complete and immutable set of
+// As is the user as whom a request is made: a complete and immutable set of
 // Impersonate-* headers.
 type As struct {
 	headers impersonation
@@ -61,7 +61,7 @@ func (a *As) Extra() map[string][]string {
 	return a.extra
 }
 
-// Equal reports whether both make the same requests.
+// Equal reports whether requests are made as the same user.
 func (a *As) Equal(b *As) bool {
 	if a == nil || b == nil {
 		return a == b
@@ -75,7 +75,7 @@ type ImpersonationError struct{ why string }
 
 func (e *ImpersonationError) Error() string { return e.why }
 
-// Resolve returns as whom a request is made whose client is own (nil: the
+// Resolve returns the user as whom a request is made. Its client is own (nil: the
 // credential's own user) and sent the headers in. Without Impersonate-* headers
 // it is own. A client may ask for itself with fewer of its groups, and for the
 // users that allowed names with the groups that it names: --as USER without
@@ -117,8 +117,8 @@ func (allowed *AllowedImpersonation) Resolve(own *As, in http.Header) (*As, erro
 	return as, nil
 }
 
-// Allows reports whether as, which a client whose grant says own has asked
-// for, may be asked for: the question that a reload asks again.
+// Allows reports whether a client whose grant says own may ask for as, which it
+// has done: the question that a reload asks again.
 func (allowed *AllowedImpersonation) Allows(own, as *As) bool {
 	return allowed.check(own, as.User(), as.Groups()) == nil
 }

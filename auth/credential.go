@@ -13,7 +13,7 @@ import (
 type CredentialOptions struct {
 	// Config is the credential, valid as [CredentialConfig.Validate] says.
 	Config CredentialConfig
-	// Log gets one line for each change and each trouble. nil: none.
+	// Log gets one line for each change and each problem. nil: none.
 	Log *zap.Logger
 	// OnRefresh is told of each credential that was fetched or re-read, with
 	// the result "ok" or "error". It must not block.
@@ -29,7 +29,7 @@ type CredentialOptions struct {
 	Post func(ctx context.Context, cluster, credential, path string, body []byte) (Answer, error)
 }
 
-// Answer is a cluster's to a request of [CredentialOptions.Post].
+// Answer is a cluster's answer to a request of [CredentialOptions.Post].
 type Answer struct {
 	Body   []byte
 	Status int
@@ -37,8 +37,8 @@ type Answer struct {
 	Generation uint64
 }
 
-// Bound says for which cluster a lease was got: its token is not to be shown to
-// another that has taken the cluster's place. The zero value is bound to none.
+// Bound says which cluster a lease was obtained for: its token is not to be
+// shown to another that has taken the cluster's place. The zero value is bound to none.
 type Bound struct {
 	Cluster    string
 	Generation uint64

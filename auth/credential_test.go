@@ -184,7 +184,7 @@ func TestCredentialsThatCannotBeOpened(t *testing.T) {
 			f.put("cert", "")
 			return CredentialConfig{ClientCertificate: files}
 		},
-		"certificate and key are no valid pair": func(f *credentialFixture) CredentialConfig {
+		"certificate and key are not a valid pair": func(f *credentialFixture) CredentialConfig {
 			files := f.issue(ca, "alice", time.Now().Add(time.Hour))
 			_, other := ca.issue(f.t, "bob", time.Now().Add(time.Hour))
 			f.put("key", string(other))

@@ -1,7 +1,7 @@
 package auth
 
-// Files returns the files of c that hold a secret: those that c names and, as far as
-// it can be read, those that its kubeconfig's user names.
+// Files returns the files of c that hold a secret: those that c names and, as
+// far as it can be read, those that its kubeconfig's user names.
 func (c CredentialConfig) Files() []string {
 	var files []string
 	add := func(paths ...string) {

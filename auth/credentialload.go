@@ -110,7 +110,7 @@ func (c *KubeconfigRef) loadUser() (*loaded, error) {
 		return nil, err
 	}
 	if l.source.kind == anonymousSource {
-		return nil, fmt.Errorf("kubeconfig %s: the context's user has no credential, and anonymous is none", c.Path)
+		return nil, fmt.Errorf("kubeconfig %s: the context's user has no credential, and anonymous access is refused", c.Path)
 	}
 	l.source.identity = identify(string(l.source.identity[:]), certificateDER(l.certificate))
 	l.impersonation, err = newImpersonation(config.Impersonate)

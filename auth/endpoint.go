@@ -140,7 +140,7 @@ func (e *ServerURLError) Unwrap() error { return e.Err }
 func badServer(server string, err error) error {
 	for i := range len(server) {
 		if server[i] == '@' { // user info, which net/url quotes in its errors
-			return &ServerURLError{Server: redacted, Err: errors.New("it cannot be parsed; its user info is why it is not shown")}
+			return &ServerURLError{Server: redacted, Err: errors.New("it cannot be parsed, and is not shown since it may hold a password")}
 		}
 	}
 	if parse := (*url.Error)(nil); errors.As(err, &parse) {

@@ -46,7 +46,7 @@ type execPlugin struct {
 	group  schema.GroupVersion
 	info   map[bool]string // KUBERNETES_EXEC_INFO by whether it is interactive
 	tty    terminal
-	// environment is what the plugin gets beside the variables that are
+	// environment is what the plugin gets besides the variables that are
 	// configured; nil: all of our own.
 	environment func() []string
 }
@@ -64,7 +64,7 @@ func processTerminal() terminal {
 	}
 }
 
-// execSource is the plugin of a person's own process.
+// execSource is the plugin of an interactive process.
 func execSource(c *rest.Config) (*source, error) {
 	p, err := newExecPlugin(c)
 	if err != nil {
@@ -128,7 +128,7 @@ func (p *execPlugin) interactive() (bool, error) {
 	switch p.config.InteractiveMode {
 	case clientcmdapi.AlwaysExecInteractiveMode:
 		if !p.tty.stdinTTY {
-			return false, errors.New("it needs a terminal (interactiveMode: Always) and standard input is none: log in with it by hand first, or use another user of the kubeconfig")
+			return false, errors.New("it needs a terminal (interactiveMode: Always) and standard input is not one: log in with it by hand first, or use another user of the kubeconfig")
 		}
 		if p.config.StdinUnavailable {
 			return false, errors.New("it needs standard input (interactiveMode: Always), which is in use")
@@ -212,8 +212,9 @@ func (p *execPlugin) installHint() string {
 	return ": " + hint[:min(len(hint), maxInstallHint)]
 }
 
-// errKeyPair is of files of which one is being replaced, and of wrong ones.
-var errKeyPair = errors.New("certificate and key are no valid pair")
+// errKeyPair is the error of files of which one is being replaced, and of wrong
+// ones.
+var errKeyPair = errors.New("certificate and key are not a valid pair")
 
 // keyPair parses a PEM certificate and key, in an error that quotes neither.
 func keyPair(certPEM, keyPEM []byte) (*tls.Certificate, error) {

@@ -132,7 +132,7 @@ func (h *headers) subprotocolBearer() (string, *Refusal) {
 	return token, nil
 }
 
-// isToken reports whether s can be a token: visible ASCII, and some.
+// isToken reports whether s can be a token: visible ASCII, and not empty.
 func isToken(s string) bool {
 	for n := 0; n < len(s); n++ {
 		if s[n] <= ' ' || s[n] >= 0x7f {

@@ -19,8 +19,8 @@ import (
 // Only the peer's uid is not presented but there of itself: where it belongs to
 // no client, other evidence decides alone.
 //
-// It waits for an issuer at most, while that issuer's keys are fetched, and
-// then not longer than ctx.
+// It waits for nothing but an issuer whose keys are being fetched, and no longer
+// than ctx.
 func (d *Directory) Identify(ctx context.Context, r *http.Request, p *Peer, accepted Accepted) (Identity, error) {
 	if p == nil {
 		p = &Peer{Loopback: true}
@@ -130,7 +130,7 @@ func (g *gathering) mintedToken(token string, p *Peer, accepted Accepted) *Refus
 		m = g.d.minter.verify(token)
 	}
 	if m == nil {
-		return refuse(ReasonInvalidToken, "the token is not one of this process: it may have restarted; kuberelay credential gets a new one")
+		return refuse(ReasonInvalidToken, "the token was not made by this process, which may have restarted; kuberelay credential gets a new one")
 	}
 	if refusal := m.from(p); refusal != nil {
 		return refusal
@@ -185,7 +185,7 @@ func nobody(p *Peer, accepted Accepted) *Refusal {
 	case accepted.Has(UID) && p.UIDKnown:
 		return unknownUID(p.UID)
 	case accepted.Has(UID) && (p.local() || accepted == NewAccepted([]Method{UID})):
-		return uidUnknown(p, "the user ID of the connecting process is not known, so no client is; connect from a process of this machine, on a new connection"+
+		return uidUnknown(p, "the user ID of the connecting process is not known, so no client can be identified; connect from a process of this machine, on a new connection"+
 			orPresent(accepted))
 	}
 	return refuse(ReasonNothingPresented, "no credential was presented; this listener accepts "+accepted.String())
@@ -203,5 +203,5 @@ func notAccepted(what string, accepted Accepted) *Refusal {
 }
 
 func invalidToken() *Refusal {
-	return refuse(ReasonInvalidToken, "the bearer token is not a valid one; check it, or ask for a new one")
+	return refuse(ReasonInvalidToken, "the bearer token is not valid; check it, or ask for a new one")
 }

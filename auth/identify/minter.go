@@ -60,8 +60,8 @@ func newMinter(key [32]byte, now func() time.Time) *Minter {
 }
 
 // Mint returns a token of the client, which holds for ttl, in whole seconds,
-// and where the peer's user ID can be known for uid alone. That the caller may
-// have it is the caller's to know: see [Identity.UID]. The client's name has
+// and where the peer's user ID can be known for uid alone. Whether it may be handed
+// out is for the caller to decide: see [Identity.UID]. The client's name has
 // 2 KiB at most; a longer one makes a token that is not valid.
 func (m *Minter) Mint(client string, uid uint32, ttl time.Duration) (token string, expires time.Time) {
 	issued := m.now()

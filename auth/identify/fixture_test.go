@@ -10,7 +10,11 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/kuberelay/kuberelay/internal/headers"
 )
+
+const subprotocolPrefix = headers.BearerSubprotocol
 
 // A clock of a test: it goes when it is told to.
 type clock struct {

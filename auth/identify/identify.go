@@ -44,7 +44,7 @@ type gathering struct {
 }
 
 func (g *gathering) gather(ctx context.Context, r *http.Request, p *Peer, accepted Accepted) *Refusal {
-	var h headers
+	var h carriers
 	h.read(r.Header)
 	authorization, refusal := h.bearer()
 	if refusal != nil {

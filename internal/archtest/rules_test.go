@@ -33,8 +33,8 @@ var imports = map[string][]string{
 	"proxy/static":  {},
 	"balancer":      {},
 	"health":        {},
-	"auth":          {"internal/filestate", "internal/program"},
-	"auth/identify": {},
+	"auth":          {"internal/filestate", "internal/headers", "internal/program"},
+	"auth/identify": {"internal/headers"},
 	"auth/limit":    {},
 	"auth/policy":   {},
 	"audit":         {},
@@ -48,25 +48,27 @@ var imports = map[string][]string{
 	"internal/doctor": {
 		"config", "auth", "auth/identify", "admin", "internal/endpoints", "internal/listen", "internal/secretfile",
 	},
-	"internal/endpoints":  {},
-	"internal/filestate":  {},
-	"internal/program":    {},
-	"internal/fakeapi":    {},
-	"internal/h1":         {},
-	"internal/joined":     {},
-	"internal/leaktest":   {},
-	"internal/listen":     {},
-	"internal/logging":    {},
-	"internal/notify":     {},
-	"internal/peer":       {},
-	"internal/secretfile": {},
-	"internal/strict":     {},
-	"internal/tracing":    {},
+	"internal/endpoints":   {},
+	"internal/filestate":   {},
+	"internal/program":     {},
+	"internal/fakeapi":     {},
+	"internal/fakemanager": {},
+	"internal/h1":          {},
+	"internal/headers":     {},
+	"internal/joined":      {},
+	"internal/leaktest":    {},
+	"internal/listen":      {},
+	"internal/logging":     {},
+	"internal/notify":      {},
+	"internal/peer":        {},
+	"internal/secretfile":  {},
+	"internal/strict":      {},
+	"internal/tracing":     {},
 }
 
 // testImports are the packages that any test may import besides those that
 // its package may, and its own.
-var testImports = []string{"internal/fakeapi", "internal/leaktest"}
+var testImports = []string{"internal/fakeapi", "internal/fakemanager", "internal/leaktest"}
 
 // A ban keeps an import out of packages that have a reason to live without it.
 type ban struct {

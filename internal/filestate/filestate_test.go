@@ -160,7 +160,7 @@ func TestPartsOfAState(t *testing.T) {
 	if part.Unchanged(&later) {
 		t.Error("what was known was replaced")
 	}
-	if later := later.Of([]string{b}); !later.Unchanged(ref(part.Of([]string{b}))) {
+	if later := later.Of([]string{b}); !later.Unchanged(new(part.Of([]string{b}))) {
 		t.Error("what was not known was not taken over")
 	}
 	var none State
@@ -169,5 +169,3 @@ func TestPartsOfAState(t *testing.T) {
 		t.Error("nothing was added to the zero value")
 	}
 }
-
-func ref(s State) *State { return &s }

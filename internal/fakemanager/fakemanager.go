@@ -22,7 +22,11 @@ func Listen(t testing.TB) (socket string, next func() string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { c.Close() })
+	t.Cleanup(func() {
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 	return socket, func() string {
 		t.Helper()
 		if err := c.SetReadDeadline(time.Now().Add(deadline)); err != nil {

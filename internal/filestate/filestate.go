@@ -82,7 +82,8 @@ func (s *State) Unchanged(next *State) bool {
 }
 
 // Same reports whether next shows the same files with the same content, as far
-// as one can see: file, mode, size and time.
+// as one can see: file, size, mode (which decides whether it can be read) and
+// time.
 func (s *State) Same(next *State) bool {
 	if len(s.files) != len(next.files) {
 		return false
@@ -93,7 +94,7 @@ func (s *State) Same(next *State) bool {
 		case !ok || (before == nil) != (after == nil):
 			return false
 		case before == nil:
-		case !os.SameFile(before, after) || before.Mode() != after.Mode() || before.Size() != after.Size() || !before.ModTime().Equal(after.ModTime()):
+		case !os.SameFile(before, after) || before.Size() != after.Size() || before.Mode() != after.Mode() || !before.ModTime().Equal(after.ModTime()):
 			return false
 		}
 	}

@@ -41,6 +41,11 @@ func TestChangesOfFilesAreSeen(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, true},
+		"another mode": {func(dir string) {
+			if err := os.Chmod(filepath.Join(dir, "a"), 0o400); err != nil {
+				t.Fatal(err)
+			}
+		}, true},
 		"gone": {func(dir string) {
 			if err := os.Remove(filepath.Join(dir, "a")); err != nil {
 				t.Fatal(err)

@@ -6,11 +6,11 @@ import (
 	"go.uber.org/zap"
 )
 
-// asked is the body of a request to the control socket, and what the log says of
-// it.
+// asked is the body of a request to the control socket; fields is what the log
+// says of it.
 type asked interface{ fields() []zap.Field }
 
-// told is the body of an answer of which the log says something, too.
+// told is the body of an answer that the log says something of; outcome is what.
 type told interface{ outcome() []zap.Field }
 
 type (
@@ -42,7 +42,7 @@ type (
 	}
 )
 
-// Revoked is how a revocation began.
+// Revoked is the immediate result of a revocation.
 type Revoked struct {
 	Client string    `json:"client"`
 	Cut    int       `json:"cut"`            // requests and streams that were ended

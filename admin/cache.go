@@ -6,11 +6,11 @@ import (
 	"sync/atomic"
 )
 
-// cache keeps the series bound to a set of label values, so that the hot path
-// never pays for Prometheus' own lookup. A hit is one map access without lock
-// or allocation. New keys go to a second map under a mutex, which becomes the
-// first one when it has been asked as often as it is large: n keys cost O(n)
-// copies in all, not O(n²).
+// cache keeps the series of each set of label values, so that the hot path never
+// pays for Prometheus' own lookup. A hit is one map access without lock or
+// allocation. New keys go to a second map under a mutex, which replaces the first
+// when it has been asked as many times as it has keys: n keys cost O(n) copies in
+// all, not O(n²).
 type cache[K comparable, V any] struct {
 	bind  func(K) V // makes the series; called once for each key
 	limit int       // how many keys; more are folded

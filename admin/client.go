@@ -17,21 +17,21 @@ import (
 )
 
 const (
-	// dialTimeout is for a process of this machine or of a near one.
+	// dialTimeout is for a process on this machine or on one nearby.
 	dialTimeout = 5 * time.Second
 
-	// answerTimeout is for everything but a reload.
+	// answerTimeout bounds everything but a reload.
 	answerTimeout = 30 * time.Second
 
-	// maxAnswer bounds what a client reads: the status of many clusters with
-	// the largest number of clients that it lists.
+	// maxAnswer bounds what a client reads. It has room for the status of many
+	// clusters with as many clients as are listed.
 	maxAnswer = 16 << 20
 )
 
-// Client asks a running kuberelay, through its control socket or, for what can
-// only be read, through its admin address. Its methods return an error that is
-// [ErrNotRunning] when nobody answers there, and a [*RefusedError] when the
-// process says no. It is safe for concurrent use.
+// Client talks to a running kuberelay through its control socket or, to read
+// only, its admin address. Its methods return an error that is [ErrNotRunning]
+// when nobody answers there, and a [*RefusedError] when the process refuses. It
+// is safe for concurrent use.
 type Client struct {
 	where string // the socket or the address, for errors
 	base  string // URL without a path
@@ -48,14 +48,15 @@ func NewClient(socket string) *Client {
 }
 
 // NewAddressClient returns a client of an admin address, host:port or
-// http://host:port, which has no operations. It does not connect yet.
+// http://host:port, which serves the status but no operations. It does not
+// connect yet.
 func NewAddressClient(address string) (*Client, error) {
 	hostport := strings.TrimSuffix(strings.TrimPrefix(address, "http://"), "/")
 	u, err := url.Parse("http://" + hostport)
 	if err != nil || u.Hostname() == "" || u.Port() == "" || "http://"+u.Host != "http://"+hostport {
 		return nil, fmt.Errorf("%q is no admin address: want HOST:PORT, such as 127.0.0.1:9801", address)
 	}
-	// No proxy: an admin address is a near one.
+	// No proxy: an admin address is nearby.
 	transport := &http.Transport{DialContext: (&net.Dialer{Timeout: dialTimeout}).DialContext}
 	return &Client{where: hostport, base: u.String(), http: newHTTPClient(transport)}, nil
 }
@@ -77,9 +78,9 @@ func (c *Client) Status(ctx context.Context) (Status, error) {
 	return s, err
 }
 
-// Reload has the configuration file read anew, waits until it is in force, and
-// returns what changed. What is wrong with the file is in the Problems of the
-// [*RefusedError].
+// Reload makes the process read its configuration file again, waits until that is
+// in force, and returns what changed. What is wrong with the file is in the
+// Problems of the [*RefusedError]. See [Operations] for force.
 func (c *Client) Reload(ctx context.Context, force bool) (changed []string, err error) {
 	var answer reloadAnswer
 	err = c.do(ctx, http.MethodPost, "/control/v1/reload", reloadRequest{Force: force}, &answer)
@@ -111,11 +112,6 @@ func (c *Client) Revoke(ctx context.Context, client string, d time.Duration, rea
 // Unrevoke lifts a revocation.
 func (c *Client) Unrevoke(ctx context.Context, client string) error {
 	return c.do(ctx, http.MethodPost, "/control/v1/unrevoke", unrevokeRequest{client}, nil)
-}
-
-// SetLogLevel sets the least severe level that is logged.
-func (c *Client) SetLogLevel(ctx context.Context, level string) error {
-	return c.do(ctx, http.MethodPut, "/control/v1/log-level", levelRequest{level}, nil)
 }
 
 // do sends a request and decodes the answer, which may be nil.
@@ -163,7 +159,7 @@ func (c *Client) do(ctx context.Context, method, path string, request, answer an
 	return nil
 }
 
-// RefusedError is an answer that is not a success.
+// RefusedError is the answer of a process that refuses.
 type RefusedError struct {
 	Code     int      // HTTP status
 	Problems []string // what is wrong, one or more
@@ -189,5 +185,5 @@ func (c *Client) refused(code int, body []byte) error {
 	return e
 }
 
-// ErrNotRunning is that nobody answers where kuberelay should.
+// ErrNotRunning says that nobody answers where kuberelay should.
 var ErrNotRunning = errors.New("kuberelay is not running")

@@ -16,14 +16,14 @@ type ControlOptions struct {
 	Options    // as of the admin server; Source is not used
 	Operations Operations
 
-	// PeerUID tells the user ID of the process at the other end of an accepted
-	// connection, for the log; nil: it is not known.
+	// PeerUID returns the user ID of the process at the other end of an
+	// accepted connection, for the log; nil: none is known.
 	PeerUID func(net.Conn) (uid uint32, ok bool)
 }
 
-// Control is the operators' server: everything that [Server] serves, the
-// [Operations], and profiles. Who may use it is who may connect, so it belongs
-// on a Unix socket. Make one with [NewControl].
+// Control is the operators' server: it serves everything that [Server] does, the
+// [Operations], and profiles. Whoever can connect may use all of it, so it
+// belongs on a Unix socket. Make one with [NewControl].
 type Control struct {
 	options ControlOptions
 	http    *http.Server
@@ -61,8 +61,8 @@ func NewControl(o ControlOptions) (*Control, error) {
 }
 
 // Serve answers the connections of l, and closes it at the end. It returns nil
-// after [Control.Shutdown]. How many connections there may be at once is l's to
-// bound. It can be called for several listeners.
+// after [Control.Shutdown]. It is l that bounds how many connections there may be
+// at once. It can be called for several listeners.
 func (c *Control) Serve(l net.Listener) error {
 	if err := c.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("control socket %s: %w", l.Addr(), err)
@@ -83,7 +83,7 @@ func (c *Control) Shutdown(ctx context.Context) error {
 // uidKey finds the peer's user ID in the context of a connection.
 type uidKey struct{}
 
-// by is who asks, for the log.
+// by is the field of the log that says who asks.
 func by(ctx context.Context) zap.Field {
 	if uid, ok := ctx.Value(uidKey{}).(uint32); ok {
 		return zap.Uint32("uid", uid)
@@ -91,8 +91,8 @@ func by(ctx context.Context) zap.Field {
 	return zap.String("uid", "unknown")
 }
 
-// extend gives a request that takes long the time that it takes. The server's
-// read timeout would end its context, too.
+// extend gives a slow request d more time. The server's read timeout would end
+// the request's context, too.
 func extend(w http.ResponseWriter, d time.Duration) {
 	rc := http.NewResponseController(w)
 	at := time.Now().Add(d)

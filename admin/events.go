@@ -15,17 +15,17 @@ const (
 
 // Kinds of events.
 const (
-	EventState      = "state"      // an API server's state is another one
-	EventBreaker    = "breaker"    // so is its circuit breaker's
+	EventState      = "state"      // an API server changed state
+	EventBreaker    = "breaker"    // a circuit breaker changed state
 	EventReload     = "reload"     // the configuration file was read anew, or refused
 	EventDrain      = "drain"      // an API server was taken out of use, or put back
 	EventRevoke     = "revoke"     // a client was revoked, or let in again
 	EventPeer       = "peer"       // a peer came, failed or left
-	EventCredential = "credential" // a credential cannot be had, or can again
-	EventProcess    = "process"    // the process started, or is stopping
+	EventCredential = "credential" // a credential cannot be had, or can be again
+	EventProcess    = "process"    // the process started or is stopping, or its admin server failed
 )
 
-// Event is something that happened and that an operator may want to know of.
+// Event is something that happened and that an operator may want to know.
 type Event struct {
 	At       time.Time `json:"at,omitzero"`
 	Kind     string    `json:"kind"` // one of the constants

@@ -11,9 +11,10 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// guard keeps browsers out that another site sent. A browser page can reach a loopback port; what it must not do is read the
-// answer, be it through DNS rebinding (the Host is then the attacker's name) or
-// by a request that it labels as cross-site.
+// guard refuses browsers that another site sends here. A page of any site can
+// reach a loopback port, but must not read the answer: neither by DNS rebinding
+// (the Host is then the attacker's name) nor by a request that the browser labels
+// as cross-site.
 func guard(configuredHost string, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
@@ -35,7 +36,7 @@ func guard(configuredHost string, next http.Handler) http.Handler {
 	})
 }
 
-// readOnly keeps out everything but reading.
+// readOnly refuses every method but GET and HEAD.
 func readOnly(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {
@@ -48,8 +49,8 @@ func readOnly(next http.Handler) http.Handler {
 	})
 }
 
-// hostAllowed accepts what no attacker's DNS name can be. HTTP/1.0 probes send
-// no Host; browsers always do.
+// hostAllowed reports whether a Host cannot be an attacker's DNS name. HTTP/1.0
+// probes send no Host; browsers always do.
 func hostAllowed(hostport, configured string) bool {
 	if hostport == "" {
 		return true
@@ -68,8 +69,8 @@ func hostAllowed(hostport, configured string) bool {
 	return strings.EqualFold(host, "localhost") || configured != "" && strings.EqualFold(host, configured)
 }
 
-// crossSite goes by what browsers say about a request's origin (Fetch Metadata,
-// and Origin from browsers without it).
+// crossSite reports whether a browser says that a request comes from another site
+// (by Fetch Metadata, or by Origin if it does not send that).
 func crossSite(r *http.Request) bool {
 	switch r.Header.Get("Sec-Fetch-Site") {
 	case "", "none", "same-origin":
@@ -80,15 +81,15 @@ func crossSite(r *http.Request) bool {
 	return origin != "" && !strings.EqualFold(origin, "http://"+r.Host)
 }
 
-// followed says that somebody followed a link to the status page, from a
-// dashboard or a chat. What another site sends them to, it cannot read.
+// followed reports whether somebody followed a link to the status page, from a
+// dashboard or a chat. The site with the link cannot read the page.
 func followed(r *http.Request) bool {
 	return r.Method == http.MethodGet && r.URL.Path == "/" && r.Header.Get("Origin") == "" &&
 		r.Header.Get("Sec-Fetch-Mode") == "navigate" && r.Header.Get("Sec-Fetch-Dest") == "document"
 }
 
-// refuse answers with a Kubernetes Status whose cause names what refused. There
-// is one cause for each of the messages, by default the message.
+// refuse answers with a Kubernetes Status whose causes name what refused: one for
+// each of messages, or one for message if there are none.
 func refuse(w http.ResponseWriter, code int, reason metav1.StatusReason, cause, message string, messages ...string) {
 	if len(messages) == 0 {
 		messages = []string{message}

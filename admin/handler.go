@@ -15,7 +15,7 @@ import (
 // maxScrapes bounds how many /metrics answers are put together at once.
 const maxScrapes = 4
 
-// pages are what can be read on the address and on the control socket alike.
+// pages is what the admin address and the control socket both serve.
 type pages struct {
 	options  Options
 	errorLog *log.Logger
@@ -69,7 +69,7 @@ func (s *pages) status(w http.ResponseWriter, _ *http.Request) {
 	_, _ = w.Write(append(body, '\n')) // the client may be gone
 }
 
-// list says what there is, for people with curl.
+// list lists the pages, for people with curl.
 func (s *pages) list(w http.ResponseWriter) {
 	text(w, http.StatusOK, "kuberelay "+s.options.Status().Version+`
 

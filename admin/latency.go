@@ -7,12 +7,12 @@ import (
 	"time"
 )
 
-// LatencyInterval is the time that one of [UpstreamMetrics.Latency]'s figures
-// is about.
+// LatencyInterval is the time that each figure of [UpstreamMetrics.Latency]
+// covers.
 const LatencyInterval = 5 * time.Second
 
 const (
-	// latencyPoints are five minutes.
+	// latencyPoints intervals are five minutes.
 	latencyPoints = 60
 
 	// A bucket is a quarter of a power of two of microseconds, so a figure is
@@ -22,14 +22,14 @@ const (
 	latencyBuckets = 24 * latencySub
 )
 
-// latency is the recent past of an upstream's time to the first byte. It is on
-// the path of every request: observe takes an uncontended lock and adds one,
-// and allocates nothing.
+// latency is the recent history of an upstream's time to the first byte. It is on
+// the path of every request: observe takes a lock that is hardly ever contended,
+// adds one, and allocates nothing.
 type latency struct {
 	mu      sync.Mutex
-	counts  [latencyBuckets]uint32 // guarded by mu; of the interval that goes on
+	counts  [latencyBuckets]uint32 // guarded by mu; of the current interval
 	total   uint32                 // guarded by mu; the sum of counts
-	current int64                  // guarded by mu; that interval's number, 0 before the first
+	current int64                  // guarded by mu; the current interval's number, 0 before the first
 	ring    [latencyPoints]float32 // guarded by mu; by number modulo its length; in milliseconds
 }
 
@@ -41,7 +41,7 @@ func (l *latency) observe(now time.Time, took time.Duration) {
 	l.total++
 }
 
-// turn closes the interval that went on if it is over. l.mu is held.
+// turn closes the current interval if it is over. l.mu is held.
 func (l *latency) turn(now time.Time) {
 	number := now.UnixNano() / int64(LatencyInterval)
 	switch {
@@ -59,8 +59,8 @@ func (l *latency) turn(now time.Time) {
 	l.ring[number%latencyPoints] = 0
 }
 
-// quantile is the time, in milliseconds, within which nine of ten answers
-// began; 0 without any.
+// quantile is the time, in milliseconds, within which nine of ten answers began;
+// 0 if there was none.
 func (l *latency) quantile() float32 {
 	rest := l.total / 10 // as many may be slower
 	for i := latencyBuckets - 1; i >= 0 && l.total > 0; i-- {
@@ -86,8 +86,8 @@ func latencyBound(i int) uint64 {
 
 // Latency returns how long the upstream's answers took to begin, over the last
 // five minutes: for each 5 s the time in milliseconds within which nine of ten
-// began, 0 where there was none. The oldest comes first, the interval that goes
-// on is not in it, and leading zeros are left out.
+// began, 0 where there was none. The oldest comes first, the current interval is
+// not included, and leading zeros are left out.
 func (u *UpstreamMetrics) Latency() []float64 {
 	if u == nil {
 		return nil

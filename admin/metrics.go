@@ -13,8 +13,8 @@ import (
 // other is the label value for everything that is not one of the known ones.
 const other = "other"
 
-// Bounds on the number of series whatever clients and clusters send. What goes
-// beyond is counted with "other" in place of the labels that vary.
+// Bounds on the number of series, whatever clients and clusters send. What exceeds
+// them is counted with "other" in place of the labels that vary.
 const (
 	maxRequestSeries = 10000
 	maxReasonSeries  = 256
@@ -56,7 +56,7 @@ type Metrics struct {
 	deniedCache   *cache[string, prometheus.Counter]
 }
 
-// pair is two label values; the second one is folded when there are too many.
+// pair is two label values. When there are too many, "other" replaces the second.
 type pair [2]string
 
 // Build names the binary for kuberelay_build_info.
@@ -139,7 +139,7 @@ func (m *Metrics) CredentialRefresh(credential, result string) {
 	m.refreshCache.get(pair{credential, result}).Inc()
 }
 
-// CredentialExpiry tells when a credential expires. The zero time removes the
+// CredentialExpiry sets when a credential expires. The zero time removes the
 // series: it does not expire, or that is not known.
 func (m *Metrics) CredentialExpiry(credential string, t time.Time) {
 	if t.IsZero() {

@@ -40,7 +40,8 @@ func (c *Control) mount(mux *http.ServeMux) {
 	mux.Handle("/control/v1/log-level", operation(c, http.MethodPut, ops.LogLevel != nil, c.logLevel))
 }
 
-// operation decodes a request, lets do it, logs it with who asked, and answers.
+// operation decodes a request, does what it asks for, logs it with who asked, and
+// answers.
 func operation[Request asked](c *Control, method string, able bool, do func(context.Context, Request) (answer any, err error)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != method {
@@ -121,8 +122,7 @@ func fail(w http.ResponseWriter, err error) {
 	}
 }
 
-// messages are the texts of the errors that errors.Join made err of, at any
-// depth.
+// messages returns the texts of the errors that err joins, at any depth.
 func messages(err error) []string {
 	list, ok := err.(interface{ Unwrap() []error })
 	if !ok || errors.Join(list.Unwrap()...).Error() != err.Error() { // words of its own

@@ -19,21 +19,21 @@ type Operations struct {
 	// is listed. The context ends after a minute, or with the operator's
 	// connection.
 	//
-	// With force, gossip keys are put into force that a peer lacks, who is lost
-	// by that until it has them.
+	// With force, gossip keys that a peer lacks are used anyway; that peer is
+	// cut off until it has them.
 	Reload func(ctx context.Context, force bool) (changed []string, err error)
 
 	// Drain takes an upstream out of use (on), or lets it be used again.
-	// Doing what is already so is no error.
+	// It is no error if that is so already.
 	Drain func(cluster, upstream string, on bool) error
 
-	// Revoke refuses a client from now on and cuts what it has in flight. The
-	// zero time is until it is lifted. The reason is the operator's, for logs
-	// and audit events; it may be empty. The result is how many requests and
-	// streams were cut.
+	// Revoke refuses a client from now on and cuts what it has in flight. It
+	// holds until the given time or, if that is zero, until it is lifted. The
+	// reason is the operator's, for logs and audit events; it may be empty. The
+	// result is how many requests and streams were cut.
 	Revoke func(client string, until time.Time, reason string) (cut int, err error)
 
-	// Unrevoke lifts a revocation. Lifting one that is not there is no error.
+	// Unrevoke lifts a revocation. It is no error if there is none.
 	Unrevoke func(client string) error
 
 	// LogLevel sets the least severe level that is logged: debug, info, warn
@@ -41,7 +41,7 @@ type Operations struct {
 	LogLevel func(level string) error
 }
 
-// NotFoundError is that there is nothing of a name.
+// NotFoundError says that nothing has that name.
 type NotFoundError struct {
 	Kind string // "cluster", "upstream" or "client"
 	Name string
@@ -49,7 +49,7 @@ type NotFoundError struct {
 	Have []string // the names there are; may be empty, is shortened when shown
 }
 
-// Error says what is not there, and what is.
+// Error says what is missing, and what there is instead.
 func (e *NotFoundError) Error() string {
 	const shown = 10
 	text := fmt.Sprintf("there is no %s %q", e.Kind, e.Name)
@@ -69,7 +69,7 @@ func (e *NotFoundError) Error() string {
 	return text
 }
 
-// InvalidError is an operation that cannot be done as it was asked for.
+// InvalidError says that an operation cannot be done as it was asked for.
 type InvalidError struct{ Err error }
 
 func (e *InvalidError) Error() string { return e.Err.Error() }

@@ -11,8 +11,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// pageFiles are the status page: one HTML file, and what it loads. It asks for
-// /api/v1/status and knows nothing else.
+// pageFiles are the status page: one HTML file and what it loads. It shows what
+// /api/v1/status says, and nothing else.
 //
 //go:embed page
 var pageFiles embed.FS
@@ -30,8 +30,8 @@ var pageTypes = map[string]string{
 	".svg":  "image/svg+xml",
 }
 
-// index serves the status page to browsers, and a list of what there is to
-// everybody else.
+// index serves the status page to browsers, and a list of the pages to everybody
+// else.
 func (s *pages) index(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Vary", "Accept")
 	if !strings.Contains(r.Header.Get("Accept"), "text/html") {

@@ -2,17 +2,16 @@ package admin
 
 import "time"
 
-// States of a peer, in the words of SWIM.
+// States of a peer.
 const (
-	PeerAlive   = "alive"
-	PeerSuspect = "suspect" // it did not answer, and may still
-	PeerDead    = "dead"    // it did not answer in time
-	PeerLeft    = "left"    // it said that it goes
+	PeerAlive = "alive"
+	PeerDead  = "dead" // it did not answer in time
+	PeerLeft  = "left" // it said that it leaves
 )
 
 // Whether UDP packets pass between this process and a peer.
 const (
-	UDPOk      = "ok"
+	UDPOK      = "ok"
 	UDPBlocked = "blocked" // it answers over TCP only: a firewall, most often
 	UDPUnknown = "unknown"
 )
@@ -23,7 +22,8 @@ type PeerStatus struct {
 	Name         string              `json:"name"`
 	Address      string              `json:"address"` // host:port of the gossip
 	Self         bool                `json:"self,omitempty"`
-	State        string              `json:"state"` // alive, suspect, dead or left
+	NameConflict string              `json:"nameConflict,omitempty"` // host:port of another instance with the same name
+	State        string              `json:"state"`                  // alive, dead or left
 	Version      string              `json:"version,omitempty"`
 	ConfigHash   string              `json:"configHash,omitempty"`   // as ConfigStatus.Hash
 	KeyIDs       []string            `json:"keyIDs"`                 // of its gossip keys, the one it encrypts with first; never the keys
@@ -33,7 +33,7 @@ type PeerStatus struct {
 	Observations []ObservationStatus `json:"observations"`
 }
 
-// ObservationStatus is what a peer says that it sees of an API server.
+// ObservationStatus is an API server's state as a peer sees it.
 type ObservationStatus struct {
 	Cluster  string    `json:"cluster"`
 	Upstream string    `json:"upstream"`

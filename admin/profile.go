@@ -12,8 +12,8 @@ import (
 // maxProfile is how long a profile or a trace may be recorded.
 const maxProfile = 60 * time.Second
 
-// profiles serves /debug/pprof/ for go tool pprof. They show the program's
-// insides, command line included, hence on the control socket alone.
+// profiles serves /debug/pprof/ for go tool pprof. Profiles show the program's
+// insides, command line included, so only the control socket has them.
 func profiles() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/debug/pprof/", pprof.Index)

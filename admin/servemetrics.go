@@ -77,8 +77,8 @@ func (s *serveMetrics) collectors() []prometheus.Collector {
 	return []prometheus.Collector{s.reloadOK, s.reloadAt, s.revoked, s.cutVec, s.auditVec, s.auditErrors}
 }
 
-// Reload tells how reading the configuration file ended, the first time
-// included, and when. Until it is called its two metrics are absent.
+// Reload sets how and when reading the configuration file ended, the first time
+// included. Its two metrics are absent until it is called.
 func (m *Metrics) Reload(ok bool, at time.Time) {
 	if !ok {
 		m.serve.reloadOK.WithLabelValues().Set(0)
@@ -88,7 +88,7 @@ func (m *Metrics) Reload(ok bool, at time.Time) {
 	m.serve.reloadAt.WithLabelValues().Set(float64(at.UnixMilli()) / 1000)
 }
 
-// Revoked tells how many clients are revoked.
+// Revoked sets how many clients are revoked.
 func (m *Metrics) Revoked(clients int) { m.serve.revoked.Set(float64(clients)) }
 
 // StreamCut counts a request or stream that was ended from here; a reason that

@@ -29,8 +29,8 @@ const (
 // Config is the admin server's part of the configuration.
 type Config struct {
 	// Address is the TCP address to listen on, host:port. Port 0 takes a free
-	// one. Empty means no admin server. The server shows what the process does
-	// to whoever can reach it, so give it a loopback or an internal address.
+	// one. Empty means no admin server. Whoever can reach the server sees what
+	// the process does, so give it a loopback or an internal address.
 	Address string `yaml:"address"`
 
 	// ControlSocket is the path of the Unix socket, mode 0660, on which
@@ -53,7 +53,7 @@ func (c Config) Validate() error {
 // Options are what the server shows.
 type Options struct {
 	Status   func() Status        // for /api/v1/status; required
-	Ready    func() error         // nil error: every cluster has a usable upstream; else which has not, and why; required
+	Ready    func() error         // nil when every cluster has a usable upstream, else which has none, and why; required
 	Registry *prometheus.Registry // for /metrics; required
 	Log      *zap.Logger          // nil: none
 	Source   string               // what names the address in errors; default "--admin-address"
@@ -144,10 +144,12 @@ func (s *Server) Addr() net.Addr {
 	return s.listener.Addr()
 }
 
-// Done is closed when a started server serves no more.
+// Done is closed when a started server serves no more: after the end of ctx,
+// after Shutdown, or when its listener failed.
 func (s *Server) Done() <-chan struct{} { return s.done }
 
-// Err is why serving ended: nil while it goes on and after Shutdown.
+// Err is why serving ended by itself: nil while it goes on, after the end of ctx
+// and after Shutdown.
 func (s *Server) Err() error {
 	select {
 	case <-s.done:

@@ -8,7 +8,7 @@ import (
 )
 
 // maxClients bounds the status document: there may be tens of thousands of
-// clients, most of them away.
+// clients, most of them idle.
 const maxClients = 1000
 
 // ConfigStatus is the configuration in force, and how the last attempt to
@@ -40,11 +40,17 @@ type ClientStatus struct {
 	LastSeen     time.Time `json:"lastSeen,omitzero"`
 }
 
-// CredentialStatus is one configured credential, without anything secret.
+// CredentialStatus is one configured credential, without its secret.
 type CredentialStatus struct {
 	Name      string    `json:"name"`
 	ExpiresAt time.Time `json:"expiresAt,omitzero"` // absent: it does not, or nobody knows
 	Error     string    `json:"error,omitempty"`    // why there is none, or no newer one
+}
+
+// AuditStatus is whether audit events can be written.
+type AuditStatus struct {
+	Blocks bool   `json:"blocks"`          // while they cannot, what changes something is refused
+	Error  string `json:"error,omitempty"` // why the last event was not written; absent if it was
 }
 
 // tidyServe is the part of tidy that concerns kuberelay serve.
@@ -74,8 +80,8 @@ func (s Status) tidyServe() Status {
 	return s
 }
 
-// byUsage orders clients that do something first, then those that are revoked,
-// then those that were here lately.
+// byUsage orders clients: those with something in flight first, then those that
+// are revoked, then the others, the latest seen first.
 func byUsage(a, b ClientStatus) int {
 	return cmp.Or(
 		cmp.Compare(a.rank(), b.rank()),

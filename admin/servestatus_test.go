@@ -26,20 +26,22 @@ func TestStatusOfServe(t *testing.T) {
 			{Name: "absent"},
 		},
 		Credentials: []CredentialStatus{{Name: "kc", ExpiresAt: one}, {Name: "eks", Error: "exec plugin: exit code 1"}},
+		Audit:       &AuditStatus{Blocks: true, Error: "audit log /a: no space left on device"},
+		AdminError:  "admin server on 127.0.0.1:9801: gone",
 	}
 	body, err := json.Marshal(s.tidy())
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := `{"version":"","uptimeSeconds":0,"clusters":[],"listeners":[{"name":"team","address":"127.0.0.1:8443","mode":"shared","cluster":"prod","identify":["bearer"],"tls":true}],` +
-		`"inFlight":{"requests":0,"watches":0,"logs":0,"upgrades":0},` +
+		`"inFlight":{"requests":0,"watches":0,"logs":0,"upgrades":0},"adminError":"admin server on 127.0.0.1:9801: gone",` +
 		`"config":{"file":"/etc/k.yaml","hash":"abc","loadedAt":"2026-01-02T03:00:00Z","lastReload":{"at":"2026-01-02T03:00:00Z","ok":false,"error":"k.yaml:3: bad"}},` +
 		`"clients":[{"name":"busy","inFlight":0,"watches":1,"upgrades":0,"requests":7},` +
 		`{"name":"revoked","inFlight":0,"watches":0,"upgrades":0,"requests":0,"revoked":true,"revokedUntil":"2026-01-02T03:00:00Z"},` +
 		`{"name":"late","inFlight":0,"watches":0,"upgrades":0,"requests":1,"lastSeen":"2026-01-02T03:00:01Z"},` +
 		`{"name":"early","inFlight":0,"watches":0,"upgrades":0,"requests":1,"lastSeen":"2026-01-02T03:00:00Z"},` +
 		`{"name":"absent","inFlight":0,"watches":0,"upgrades":0,"requests":0},{"name":"away","inFlight":0,"watches":0,"upgrades":0,"requests":0}],"clientsTotal":6,` +
-		`"credentials":[{"name":"kc","expiresAt":"2026-01-02T03:00:00Z"},{"name":"eks","error":"exec plugin: exit code 1"}],"peers":[],"events":[]}`
+		`"credentials":[{"name":"kc","expiresAt":"2026-01-02T03:00:00Z"},{"name":"eks","error":"exec plugin: exit code 1"}],"audit":{"blocks":true,"error":"audit log /a: no space left on device"},"peers":[],"events":[]}`
 	if d := cmp.Diff(want, string(body)); d != "" {
 		t.Error(d)
 	}

@@ -17,12 +17,14 @@ type Status struct {
 	Clusters      []ClusterStatus  `json:"clusters"`
 	Listeners     []ListenerStatus `json:"listeners"`
 	InFlight      InFlightStatus   `json:"inFlight"`
+	AdminError    string           `json:"adminError,omitempty"` // why the admin address serves no more; the control socket still does
 
 	// Of kuberelay serve.
 	Config       *ConfigStatus      `json:"config,omitempty"`       // absent without a configuration file
 	Clients      []ClientStatus     `json:"clients"`                // at most 1000, those with usage first
 	ClientsTotal int                `json:"clientsTotal,omitempty"` // configured, listed or not
 	Credentials  []CredentialStatus `json:"credentials"`
+	Audit        *AuditStatus       `json:"audit,omitempty"` // absent without an audit log
 
 	// Of a process with peers.
 	Peers          []PeerStatus `json:"peers"`

@@ -28,7 +28,7 @@ func (c *Client) unreachable(err error) error {
 	return fmt.Errorf("%s: %w", c.where, err)
 }
 
-// access says who may connect to a socket, as far as that can be seen.
+// access describes who may connect to a socket, as far as this user can see.
 func access(socket string) string {
 	info, err := os.Stat(socket)
 	if err != nil {

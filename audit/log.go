@@ -93,9 +93,8 @@ func Open(cfg Config, o Options) (*Log, error) {
 // to be refused when its event cannot be written.
 func (l *Log) Blocks() bool { return l != nil && l.blocks }
 
-// Healthy returns nil, or why the last event could not be written. It is for
-// status and metrics; see the package's comment for why no request may be
-// refused for it.
+// Healthy returns nil, or why the last event could not be written. It is for the
+// status; see the package's comment for why no request may be refused for it.
 func (l *Log) Healthy() error {
 	if l == nil {
 		return nil

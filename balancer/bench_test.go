@@ -9,7 +9,7 @@ import (
 func benchPool(policy Policy, members int) *Pool[string] {
 	c := DefaultConfig()
 	c.Policy = policy
-	p := NewPool[string](c, Options{Seed: 1})
+	p := NewPool[string](c, Options{})
 	set := make([]Member[string], 0, members)
 	for i := range members {
 		id := fmt.Sprintf("10.0.0.%d:6443", i+1)

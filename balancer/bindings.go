@@ -13,9 +13,9 @@ const (
 	bindingIdle = 5 * time.Minute
 )
 
-// bindings remember which member an identity is bound to. They are a cache of
-// fixed size: a key has its place in one of the sets, where the binding that
-// was idle for longest gives way. Reading takes no lock.
+// bindings remember which member an identity is bound to. They are a
+// set-associative cache of fixed size: a key belongs to one set, and the binding
+// that has been idle the longest there gives way. Reading takes no lock.
 type bindings struct {
 	seed maphash.Seed
 	sets *[bindingSets]bindingSet
@@ -38,14 +38,14 @@ func (b *bindings) set(key string) *bindingSet {
 	return &b.sets[maphash.String(b.seed, key)%bindingSets]
 }
 
-// get returns the ID that the key is bound to, "" if to none or if it was not
-// used for five minutes. To get it is to use it.
+// get returns the ID that the key is bound to; "" if there is none or if it was
+// not used for five minutes. A get is a use.
 func (b *bindings) get(key string, now time.Duration) (id string) {
 	return use(b.set(key).find(key), now)
 }
 
-// bind binds the key, which get said is bound to the ID was, and returns what
-// it is bound to now: another ID if another request of the key was faster.
+// bind binds key to id if it is still bound to was, and returns the binding in
+// force.
 func (b *bindings) bind(key, was, id string, now time.Duration) string {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -10,7 +10,7 @@ import (
 	"github.com/sony/gobreaker/v2"
 )
 
-// BreakerState is a circuit breaker's.
+// BreakerState is the state of a circuit breaker.
 type BreakerState uint8
 
 // The states of a circuit breaker.
@@ -30,8 +30,8 @@ func (s BreakerState) String() string {
 }
 
 // breaker is one member's circuit breaker. gobreaker counts and decides; this
-// type adds what it leaves to its users: an open time that doubles, a
-// half-open state that only a probe ends, and a way past its lock.
+// type adds an open time that doubles, a half-open state that only a probe ends,
+// and a fast path that does not take gobreaker's lock.
 type breaker struct {
 	config  BreakerConfig
 	clock   clock
@@ -40,23 +40,23 @@ type breaker struct {
 	phase atomic.Uint32 // a phase
 
 	// Successes come by the thousand and matter to the failure ratio alone,
-	// unless they end a row of failures. So gobreaker hears of the first
-	// success after a failure, and the rest are counted here.
+	// unless they end a row of failures. So gobreaker is told of the first
+	// success after a failure, and the others are counted here.
 	successes window
-	failing   atomic.Bool // the last that gobreaker heard of was a failure
+	failing   atomic.Bool // the last outcome that gobreaker was told of was a failure
 
 	mu      sync.Mutex
 	circuit *gobreaker.TwoStepCircuitBreaker[struct{}]
-	level   int           // how often it opened with too little time in between
-	relapse time.Duration // until then, opening is one more time of those
+	level   int           // how many times the open time has doubled
+	relapse time.Duration // opening before this time counts as a relapse
 	untold  []transition
 	telling bool
 }
 
 type transition struct{ from, to BreakerState }
 
-// phase is a state, and which one of all that the breaker went through.
-// Outcomes of attempts that began in another phase say nothing about this.
+// phase is a state with the number of states that came before it. The outcome of
+// an attempt that began in another phase says nothing about this one.
 type phase uint32
 
 func (p phase) state() BreakerState { return BreakerState(p & 3) }
@@ -72,8 +72,8 @@ func newBreaker(c BreakerConfig, k clock, changed func(from, to BreakerState)) *
 		Interval:     c.Window,
 		BucketPeriod: time.Second,
 		ReadyToTrip:  b.readyToTrip,
-		// gobreaker's open time cannot be changed later, ours doubles. So
-		// its is over at once, and it is asked again only when ours is.
+		// gobreaker's open time is fixed, and ours doubles. So gobreaker's is
+		// over at once, and it is asked again only when ours is over.
 		Timeout: time.Nanosecond,
 	})
 	return b
@@ -142,8 +142,8 @@ func (b *breaker) probe(ok bool) {
 	b.tell()
 }
 
-// renew closes a breaker whose member was down and is back: probes have shown
-// that, and what failed before says nothing of it now.
+// renew closes the breaker of a member that was down and is back, as probes have
+// shown: failures from before no longer say anything about it.
 func (b *breaker) renew() {
 	b.mu.Lock()
 	if b.state() != BreakerClosed {
@@ -153,8 +153,8 @@ func (b *breaker) renew() {
 	b.tell()
 }
 
-// close ends an open or half-open time: for gobreaker, whose own is long over,
-// by one success. The caller holds the lock.
+// close ends an open or half-open time. For gobreaker, whose own open time is
+// long over, one success does that. The caller holds the lock.
 func (b *breaker) close() {
 	b.pass(true)
 	b.relapse = b.clock.now() + b.config.MaxOpenFor
@@ -209,7 +209,7 @@ func (b *breaker) become(to BreakerState) {
 	b.untold = append(b.untold, transition{from.state(), to})
 }
 
-// tell passes the changes on. Whoever is at it already does it for all.
+// tell passes the changes on. One goroutine at a time does so, for all.
 func (b *breaker) tell() {
 	for {
 		b.mu.Lock()

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// The budget's window, and the retries that are allowed in each second of it
+// The budget's window, and the retries for each second of it that are allowed
 // however little traffic there is.
 const (
 	budgetWindow = 10 * time.Second

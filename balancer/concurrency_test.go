@@ -19,7 +19,7 @@ func TestConcurrentUse(t *testing.T) {
 			c.Breaker.MaxOpenFor = 2 * time.Millisecond
 			var changes atomic.Int64
 			var p *Pool[string]
-			p = NewPool[string](c, Options{MaxWaiters: 4, OnBreaker: func(id string, _, _ BreakerState) {
+			p = NewPool[string](c, Options{OnBreaker: func(id string, _, _ BreakerState) {
 				changes.Add(1)
 				p.HalfOpenResult(id, rand.IntN(2) == 0)
 			}})

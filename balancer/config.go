@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Policy is how an upstream is chosen among those of the best class.
+// Policy is how an upstream is chosen from those of the best class.
 type Policy string
 
 // The policies.
@@ -32,10 +32,10 @@ type Config struct {
 	// Policy chooses among the upstreams of the best class. Default sticky.
 	Policy Policy `yaml:"policy"`
 	// SlowStart is how long an upstream that was DOWN gets less than its
-	// share, from a tenth, growing evenly. Default 30 s; 0: none.
+	// share: a tenth at first, growing evenly. Default 30 s; 0: none.
 	SlowStart time.Duration `yaml:"slowStart"`
-	// Breaker is when an upstream is left alone. It is a section of its own in
-	// the configuration file, beside balancer.
+	// Breaker is when an upstream is left alone. It is a section of its own
+	// in the configuration file, beside balancer.
 	Breaker BreakerConfig `yaml:"breaker" strict:"sibling"`
 	// Retry is what is sent again. It is a section of its own in the
 	// configuration file, beside balancer.
@@ -44,31 +44,34 @@ type Config struct {
 
 // BreakerConfig is when an upstream's circuit breaker opens, and for how long.
 type BreakerConfig struct {
-	// ConsecutiveFailures in a row open it. Default 5.
+	// ConsecutiveFailures is how many failures in a row open it. Default 5.
 	ConsecutiveFailures uint32 `yaml:"consecutiveFailures"`
-	// FailureRatio of at least MinRequests within Window opens it. Default
-	// 0.5 of 20 in 10 s. Window is rounded up to whole seconds; failures
-	// older than it are forgotten, those in a row too.
+	// FailureRatio is the share of failures that opens it, of at least
+	// MinRequests within Window. Default 0.5 of 20 in 10 s. Window is rounded
+	// up to whole seconds; older failures are forgotten, those in a row too.
 	FailureRatio float64       `yaml:"failureRatio"`
 	MinRequests  uint32        `yaml:"minRequests"`
 	Window       time.Duration `yaml:"window"`
-	// OpenFor is how long it stays open the first time, ± 20 %. A failed
-	// probe after that, and each time that it opens again within MaxOpenFor
-	// of closing, doubles it, up to MaxOpenFor, ± 20 %. Default 5 s and 60 s.
+	// OpenFor is how long it stays open the first time, ± 20 %. It doubles
+	// with each failed probe after that, and each time that the breaker opens
+	// again within MaxOpenFor of closing, up to MaxOpenFor, ± 20 %. Default
+	// 5 s and 60 s.
 	OpenFor    time.Duration `yaml:"openFor"`
 	MaxOpenFor time.Duration `yaml:"maxOpenFor"`
 }
 
-// RetryConfig bounds what is sent again.
+// RetryConfig bounds what is sent again. Whatever it says, nothing is sent again
+// later than 10 s after the request's arrival.
 type RetryConfig struct {
 	// MaxAttempts is how often a request is sent at most, the first time
 	// included. Default 3.
 	MaxAttempts int `yaml:"maxAttempts"`
-	// Budget is the share of requests, over 10 s, that may be retries; a few
-	// are always allowed. Default 0.2.
+	// Budget is the share of the requests of the last 10 s that may be
+	// retries, beside 3 a second that are always allowed. Default 0.2.
 	Budget float64 `yaml:"budget"`
 	// MaxBodyBytes is the largest request body that is kept for a retry.
-	// Default 4 MiB.
+	// Bodies of all requests take 256 MiB at most; what is larger, or finds no
+	// room, is streamed and not sent again. Default 4 MiB.
 	MaxBodyBytes int64 `yaml:"maxBodyBytes"`
 	// HoldWhenAllDown is how long a request waits for an upstream when there
 	// is none. Default 2 s.

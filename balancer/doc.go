@@ -1,9 +1,9 @@
 // Package balancer chooses, for one cluster, which upstream gets a request.
 //
 // A [Pool] ranks its members by their class and their circuit breaker and
-// chooses among the best by policy. It keeps the counts that choosing needs:
-// short requests in flight, streams, what a breaker has seen, which identity
-// is bound to which member, and how much of the traffic were retries.
+// chooses among the best by policy. It keeps what that takes: short requests in
+// flight, streams, the outcomes that a breaker has seen, which identity is bound
+// to which member, and the share of retries in the traffic.
 //
 // The default policy, sticky, binds an identity to one upstream. API servers
 // of one cluster differ a little (their watch caches lag, their informers
@@ -18,6 +18,6 @@
 // the active health probe alone, never by a client's request. A member that
 // was down comes back with a closed one.
 //
-// To choose and to report a success takes no lock and allocates nothing, so
-// that a request costs the same however many there are at a time.
+// Choosing a member and reporting a success take no lock and allocate nothing,
+// so a request costs the same however many there are at a time.
 package balancer

@@ -14,12 +14,11 @@ func pass(d time.Duration) {
 	synctest.Wait()
 }
 
-// newTestPool returns a pool of members a, b, c…, one for each class, that
-// places keys the same in each run.
+// newTestPool returns a pool of members a, b, c…, one for each class.
 func newTestPool(policy Policy, classes ...Class) *Pool[string] {
 	c := DefaultConfig()
 	c.Policy = policy
-	p := NewPool[string](c, Options{Seed: 1})
+	p := NewPool[string](c, Options{})
 	p.Set(testMembers(classes...))
 	return p
 }
@@ -89,6 +88,11 @@ func status(t *testing.T, p *Pool[string], id string) MemberStatus {
 	}
 	t.Fatalf("%s is not in the pool", id)
 	return MemberStatus{}
+}
+
+// classOf is the class of a member, which the status does not show.
+func classOf(p *Pool[string], id string) Class {
+	return find(p.current.Load().entries, id).class
 }
 
 func equal(t *testing.T, what string, got, want any) {

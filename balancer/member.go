@@ -15,7 +15,6 @@ type Member[T any] struct {
 // MemberStatus is one upstream as the status shows it.
 type MemberStatus struct {
 	ID       string
-	Class    Class
 	Draining bool
 	Breaker  BreakerState
 	InFlight int64 // short requests
@@ -23,7 +22,7 @@ type MemberStatus struct {
 	Weight   float64 // 1, or less during slow start
 }
 
-// member is what stays of an upstream over all changes of the pool.
+// member is the part of an upstream that outlives changes of the pool.
 type member struct {
 	id       string
 	breaker  *breaker
@@ -50,8 +49,8 @@ type entry[T any] struct {
 }
 
 // enter moves the entry to a class. Slow start begins on the way from Down to
-// Ready, over whatever lies in between, if others carry the load meanwhile. It
-// reports whether the member is back: not eligible before, and now it is.
+// Ready, whatever lies in between, if others carry the load meanwhile. It reports
+// whether the member is back: eligible now, and not before.
 func (e *entry[T]) enter(class Class, others bool, now, slowStart time.Duration) (back bool) {
 	back = e.class >= Down && class < Down
 	switch {
@@ -80,8 +79,8 @@ func (e *entry[T]) weight(now, slowStart time.Duration) float64 {
 	return 1 - (1-slowStartFloor)*float64(e.slowUntil-now)/float64(slowStart)
 }
 
-// The tiers. What has an open breaker is used when there is nothing else: the
-// last upstream is never ejected.
+// The tiers, best first. A member with an open breaker is used when there is
+// nothing else: the last upstream is never ejected.
 const (
 	tierReady = iota
 	tierSuspect
@@ -90,7 +89,8 @@ const (
 	tiers
 )
 
-// tier ranks the entry: lower is better. Members that are never used have none.
+// tier ranks the entry: lower is better. ok is false for a member that gets
+// nothing.
 func (e *entry[T]) tier() (rank int, ok bool) {
 	state := e.breaker.state()
 	switch {

@@ -13,7 +13,7 @@ type Attempt[T any] struct {
 // ID is the upstream's.
 func (a Attempt[T]) ID() string { return a.entry.id }
 
-// Value is what the pool holds of the upstream.
+// Value is the upstream's, from [Pool.Set].
 func (a Attempt[T]) Value() T { return a.entry.value }
 
 // Report tells the circuit breaker how the attempt went: a stream at its
@@ -24,8 +24,9 @@ func (a Attempt[T]) Report(o Outcome) { a.entry.breaker.report(a.began, o) }
 // Done ends the attempt: it is no longer in flight.
 func (a Attempt[T]) Done() { a.entry.count(a.stream).Add(-1) }
 
-// Pick chooses an upstream of the best class that the request was not sent to
-// yet, and counts it as in flight there. It reports false when there is none.
+// Pick chooses, from the upstreams that the request was not sent to yet, one of
+// the best class, and counts the request as in flight there. It reports false
+// when there is none.
 func (p *Pool[T]) Pick(r Request) (Attempt[T], bool) {
 	now := p.clock.now()
 	if len(r.Tried) == 0 {
@@ -48,7 +49,7 @@ func (p *Pool[T]) Pick(r Request) (Attempt[T], bool) {
 	return Attempt[T]{}, false
 }
 
-// untried appends to buf the entries to which the request was not sent yet.
+// untried appends to buf the entries that the request was not sent to yet.
 func untried[T any](buf, entries []*entry[T], r *Request) []*entry[T] {
 	for _, e := range entries {
 		if !r.tried(e.id) {

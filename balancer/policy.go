@@ -17,9 +17,11 @@ func (p *Pool[T]) sticky(c []*entry[T], r *Request, now time.Duration) *entry[T]
 	id := p.bindings.get(r.Key, now)
 	bound := find(c, id)
 	if bound == nil {
-		bound = p.place(c, r.Key, now)
+		// By short requests: the number of streams only shows how long a server
+		// has been up.
+		bound = p.lessLoaded(c, false, now)
 		if len(r.Tried) > 0 {
-			return bound // for this once
+			return bound // for this request alone
 		}
 		id = p.bindings.bind(r.Key, id, bound.id, now)
 		if first := find(c, id); first != nil {
@@ -41,8 +43,8 @@ func find[T any](c []*entry[T], id string) *entry[T] {
 	return nil
 }
 
-// spill returns the bound entry, unless that would get more than 1.25 times
-// its share of the short requests: then the least loaded of the others.
+// spill returns the bound entry, unless it would then have more than 1.25 times
+// its share of the short requests: then the least loaded one.
 func (p *Pool[T]) spill(c []*entry[T], bound *entry[T], now time.Duration) *entry[T] {
 	mine := bound.inFlight.Load()
 	if mine == 0 {
@@ -54,7 +56,7 @@ func (p *Pool[T]) spill(c []*entry[T], bound *entry[T], now time.Duration) *entr
 		weights += e.weight(now, p.config.SlowStart)
 	}
 	if float64(mine) < spillFactor*float64(total)*bound.weight(now, p.config.SlowStart)/weights {
-		return bound // with one more: at most that, rounded up
+		return bound // with this request: at most that, rounded up
 	}
 	least, lowest := bound, p.load(bound, false, now)
 	skip := rand.IntN(len(c)) // not always the first among equals
@@ -67,26 +69,8 @@ func (p *Pool[T]) spill(c []*entry[T], bound *entry[T], now time.Duration) *entr
 	return least
 }
 
-// place chooses the upstream that a key is bound to: by the power of two
-// choices on short requests, for the streams on a server say how long it has
-// been up. Of those that are no worse it takes the one that every pool of the
-// same seed takes for this key.
-func (p *Pool[T]) place(c []*entry[T], key string, now time.Duration) *entry[T] {
-	best := p.lessLoaded(c, false, now)
-	enough, highest := p.load(best, false, now), rendezvous(p.options.Seed, key, best.id)
-	for _, e := range c {
-		if e == best || p.load(e, false, now) > enough {
-			continue
-		}
-		if h := rendezvous(p.options.Seed, key, e.id); h > highest {
-			best, highest = e, h
-		}
-	}
-	return best
-}
-
-// lessLoaded takes two candidates by chance and returns that with the lower
-// load for its weight.
+// lessLoaded draws two candidates and returns the one with the lower load for
+// its weight (the power of two choices).
 func (p *Pool[T]) lessLoaded(c []*entry[T], streams bool, now time.Duration) *entry[T] {
 	if len(c) == 1 {
 		return c[0]
@@ -106,11 +90,11 @@ func (p *Pool[T]) load(e *entry[T], streams bool, now time.Duration) float64 {
 	return float64(e.count(streams).Load()+1) / e.weight(now, p.config.SlowStart)
 }
 
-// draw takes a candidate by chance or in turn, and another in place of one in
-// slow start as often as its weight is small.
+// draw takes a candidate by chance or in turn. One in slow start is taken with
+// the probability that is its weight; otherwise the next one is drawn.
 func (p *Pool[T]) draw(c []*entry[T], now time.Duration) *entry[T] {
 	var e *entry[T]
-	for range 4 * len(c) { // an end, if all of them are in slow start
+	for range 4 * len(c) { // bounded, as all of them may be in slow start
 		if p.config.Policy == PolicyRoundRobin {
 			e = c[(p.turn.Add(1)-1)%uint64(len(c))]
 		} else {
@@ -121,18 +105,4 @@ func (p *Pool[T]) draw(c []*entry[T], now time.Duration) *entry[T] {
 		}
 	}
 	return e
-}
-
-// rendezvous is the rank of a member for a key: FNV-1a over both, mixed once
-// more (highest random weight hashing, after Thaler and Ravishankar, 1998).
-func rendezvous(seed uint64, key, id string) uint64 {
-	h := seed ^ 14695981039346656037
-	for _, s := range [...]string{key, "\x00", id} {
-		for i := range len(s) {
-			h = (h ^ uint64(s[i])) * 1099511628211
-		}
-	}
-	h ^= h >> 33
-	h *= 0xff51afd7ed558ccd
-	return h ^ h>>33
 }

@@ -2,7 +2,6 @@ package balancer
 
 import (
 	"context"
-	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -10,20 +9,17 @@ import (
 
 // Options are what a pool has besides its configuration.
 type Options struct {
-	// OnBreaker hears every change of a member's breaker, one at a time and in
-	// order. It runs on the goroutine of a request or probe, or of a timer,
-	// without a lock. May be nil.
+	// OnBreaker gets every change of a member's breaker, one at a time and in
+	// order. It runs on the goroutine of a request, a probe or a timer, and no
+	// lock is held. May be nil.
 	OnBreaker func(id string, from, to BreakerState)
-	// MaxWaiters bounds how many requests [Pool.Wait] holds. Default 1000.
-	MaxWaiters int
 	// StillWaiting is called four times a second by each call of [Pool.Wait]
 	// that goes on. It must not block. May be nil.
 	StillWaiting func()
-	// Seed makes pools agree: those that have the same one bind an identity
-	// to the same member when the load leaves the choice. 0: a random one, so
-	// that one identity's pools on many hosts spread over the members.
-	Seed uint64
 }
+
+// maxWaiters bounds how many requests [Pool.Wait] holds.
+const maxWaiters = 1000
 
 // Pool is one cluster's upstreams. T is what the caller needs of one. All
 // methods are safe for concurrent use.
@@ -52,14 +48,8 @@ type snapshot[T any] struct {
 }
 
 // NewPool returns a pool without members. The configuration must be valid.
-// Set(nil) ends a pool: its breakers fall silent.
+// Set(nil) ends a pool: OnBreaker is not called any more.
 func NewPool[T any](c Config, o Options) *Pool[T] {
-	if o.MaxWaiters == 0 {
-		o.MaxWaiters = 1000
-	}
-	if o.Seed == 0 {
-		o.Seed = rand.Uint64()
-	}
 	p := &Pool[T]{
 		config:   c,
 		options:  o,
@@ -74,9 +64,9 @@ func NewPool[T any](c Config, o Options) *Pool[T] {
 	return p
 }
 
-// Set makes the given members the pool's; a second one of the same ID is
-// ignored. Those that stay, by ID, keep their counts, breakers, bindings, slow
-// start and drain, and change their class as with SetClass.
+// Set makes the given members the pool's; of two with one ID, the first counts.
+// Those that stay, by ID, keep their counts, breakers, bindings, slow start and
+// drain, and change their class as with SetClass.
 func (p *Pool[T]) Set(members []Member[T]) {
 	for _, m := range p.set(members) {
 		m.breaker.renew()
@@ -151,7 +141,7 @@ func (p *Pool[T]) SetClass(id string, class Class) {
 	}
 }
 
-// otherReady says whether a member besides e's is in use as Ready.
+// otherReady reports whether a member other than e's is in use as Ready.
 func otherReady[T any](entries []*entry[T], e *entry[T]) bool {
 	for _, other := range entries {
 		if rank, ok := other.tier(); ok && rank == tierReady && other.member != e.member {
@@ -161,7 +151,8 @@ func otherReady[T any](entries []*entry[T], e *entry[T]) bool {
 	return false
 }
 
-// Drain switches new work to a member off or on; what it has goes on.
+// Drain gives a member no new work while there is another, or ends that. What it
+// has goes on.
 func (p *Pool[T]) Drain(id string, on bool) {
 	p.change(id, func(e *entry[T], _ []*entry[T]) { e.draining = on })
 }
@@ -199,11 +190,11 @@ func (p *Pool[T]) publish(entries []*entry[T]) {
 	p.waitMu.Unlock()
 }
 
-// HalfOpenResult takes the result of an active probe of a member: the only
-// thing that decides a half-open breaker. It is cheap, and meant for every
-// probe; in the other states it changes nothing. Neither does the failure of a
-// member that is out of use anyway: the time until it is tried again must not
-// grow with the time that it was away.
+// HalfOpenResult takes the result of an active probe of a member, which alone
+// decides a half-open breaker. It is cheap, and meant for every probe; in the
+// other states it changes nothing. Nor does the failure of a member that is out
+// of use anyway: the time until it is tried again must not grow with the time
+// that it was away.
 func (p *Pool[T]) HalfOpenResult(id string, ok bool) {
 	if e := find(p.current.Load().entries, id); e != nil && (ok || e.class < Down) {
 		e.breaker.probe(ok)
@@ -214,6 +205,16 @@ func (p *Pool[T]) HalfOpenResult(id string, ok bool) {
 // are neither Down nor Misconfigured.
 func (p *Pool[T]) Eligible() int { return p.current.Load().eligible }
 
+// Breaker returns the state of a member's breaker; ok is false if there is no
+// such member.
+func (p *Pool[T]) Breaker(id string) (s BreakerState, ok bool) {
+	e := find(p.current.Load().entries, id)
+	if e == nil {
+		return BreakerClosed, false
+	}
+	return e.breaker.state(), true
+}
+
 // Status describes every member, in the order of Set.
 func (p *Pool[T]) Status() []MemberStatus {
 	now := p.clock.now()
@@ -221,7 +222,7 @@ func (p *Pool[T]) Status() []MemberStatus {
 	status := make([]MemberStatus, 0, len(entries))
 	for _, e := range entries {
 		status = append(status, MemberStatus{
-			ID: e.id, Class: e.class, Draining: e.draining, Breaker: e.breaker.state(),
+			ID: e.id, Draining: e.draining, Breaker: e.breaker.state(),
 			InFlight: e.inFlight.Load(), Streams: e.streams.Load(),
 			Weight: e.weight(now, p.config.SlowStart),
 		})
@@ -229,21 +230,21 @@ func (p *Pool[T]) Status() []MemberStatus {
 	return status
 }
 
-// Retry takes one retry from the budget and says whether there was one. An
+// Retry takes one retry from the budget and reports whether there was one. An
 // exempt retry, of a request that no upstream has taken, costs nothing: it
 // adds no load.
 func (p *Pool[T]) Retry(exempt bool) bool { return exempt || p.budget.take(p.clock.now()) }
 
-// stillWaiting is how often [Pool.Wait] says that it has not ended.
+// stillWaiting is the time between two calls of Options.StillWaiting.
 const stillWaiting = 250 * time.Millisecond
 
 // Wait returns true as soon as a member is eligible, and false when ctx ends
-// first or too many wait already.
+// first or when 1000 requests wait already.
 func (p *Pool[T]) Wait(ctx context.Context) bool {
 	if p.Eligible() > 0 {
 		return ctx.Err() == nil
 	}
-	if p.waiters.Add(1) > int64(p.options.MaxWaiters) {
+	if p.waiters.Add(1) > maxWaiters {
 		p.waiters.Add(-1)
 		return false
 	}

@@ -89,9 +89,17 @@ func TestSetKeepsWhatStays(t *testing.T) {
 		{ID: "a", Value: "another a", Class: Ready},
 	})
 	equal(t, "status", p.Status(), []MemberStatus{
-		{ID: "c", Class: Suspect, Weight: 1},
-		{ID: "a", Class: Degraded, Draining: true, Breaker: BreakerOpen, InFlight: 1, Streams: 1, Weight: 1},
+		{ID: "c", Weight: 1},
+		{ID: "a", Draining: true, Breaker: BreakerOpen, InFlight: 1, Streams: 1, Weight: 1},
 	})
+	equal(t, "classes", []Class{classOf(p, "c"), classOf(p, "a")}, []Class{Suspect, Degraded})
+	for id, want := range map[string]BreakerState{"a": BreakerOpen, "c": BreakerClosed} {
+		got, ok := p.Breaker(id)
+		equal(t, "breaker of "+id, got, want)
+		equal(t, id+" is a member", ok, true)
+	}
+	_, ok := p.Breaker("b")
+	equal(t, "b is a member", ok, false)
 	equal(t, "value of the attempt", read.Value(), "https://a")
 	a := attemptAt(t, p, "a")
 	equal(t, "value", a.Value(), "new a")

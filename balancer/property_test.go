@@ -18,7 +18,7 @@ func TestPoolKeepsItsPromises(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					c := DefaultConfig()
 					c.Policy = policy
-					w := walk{t: t, Rand: rand.New(rand.NewPCG(seed, 1)), pool: NewPool[string](c, Options{Seed: seed})}
+					w := walk{t: t, Rand: rand.New(rand.NewPCG(seed, 1)), pool: NewPool[string](c, Options{})}
 					for range 1200 {
 						w.step()
 					}
@@ -74,15 +74,15 @@ func (w *walk) set() {
 }
 
 // promised is the rank of a member, as the documentation has it.
-func promised(m MemberStatus) int {
+func promised(class Class, m MemberStatus) int {
 	switch {
-	case m.Class == Down, m.Class == Misconfigured:
+	case class == Down, class == Misconfigured:
 		return -1
 	case m.Breaker == BreakerOpen:
 		return 3
-	case m.Class == Degraded, m.Draining:
+	case class == Degraded, m.Draining:
 		return 2
-	case m.Class == Suspect, m.Breaker == BreakerHalfOpen:
+	case class == Suspect, m.Breaker == BreakerHalfOpen:
 		return 1
 	}
 	return 0
@@ -95,7 +95,7 @@ func (w *walk) pick() {
 	}
 	ranks, eligible, best := map[string]int{}, 0, -1
 	for _, m := range w.pool.Status() {
-		rank := promised(m)
+		rank := promised(classOf(w.pool, m.ID), m)
 		if rank < 0 {
 			continue
 		}

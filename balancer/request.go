@@ -2,7 +2,7 @@ package balancer
 
 import "slices"
 
-// Class ranks a member. The numbers' order is the rank, best first.
+// Class ranks a member: the lower the number, the better.
 type Class uint8
 
 // The classes. Nothing is sent to Down and Misconfigured members.
@@ -28,8 +28,8 @@ type Kind uint8
 
 // The kinds.
 const (
-	// CachedRead may be served from a server's cache, and may be older on
-	// another server: it never leaves the bound one.
+	// CachedRead may be served from a server's cache, which may lag behind
+	// on another server: it never leaves the bound one.
 	CachedRead Kind = iota
 	// QuorumRead is a read of the latest state.
 	QuorumRead
@@ -41,11 +41,11 @@ const (
 	Upgrade
 )
 
-// Stream says whether the request is counted as a stream, apart from short
+// Stream reports whether the request is counted as a stream, apart from short
 // requests.
 func (k Kind) Stream() bool { return k == Watch || k == Upgrade }
 
-// spills says whether the request may leave its bound upstream under load.
+// spills reports whether the request may leave its bound upstream under load.
 func (k Kind) spills() bool { return k == QuorumRead || k == Write }
 
 // Outcome is what an attempt tells the circuit breaker.

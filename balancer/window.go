@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// window counts the events of the last seconds without a lock: as many
-// seconds as it has buckets, the current one included.
+// window counts, without a lock, the events of as many of the last seconds as it
+// has buckets, the current second included.
 type window []bucket
 
 // bucket holds a second in its upper half and that second's events in its

@@ -8,21 +8,22 @@ import (
 	"time"
 )
 
-// busy knows the connections of a server on which a request may be under way:
-// those that were accepted and have not said anything yet, too.
+// busy tracks the connections of a server on which a request may be under way,
+// including those that were accepted and on which nothing has arrived yet.
 //
-// From [http.Server.Shutdown] on, net/http closes a connection without a word
-// when it has read a request there. A client whose connection is new takes that
-// for a failure, and repeats nothing; so a server is shut down once it is not
-// busy. Closing connections that are idle does no harm: clients expect it.
+// Once [http.Server.Shutdown] was called, net/http closes a connection without
+// a word when it has read a request there. A client whose connection is new
+// takes that for a failure and repeats nothing; so a server is shut down only
+// once it is not busy. Closing idle connections does no harm: clients expect
+// it.
 type busy struct {
 	mu     sync.Mutex
 	fresh  map[net.Conn]struct{} // guarded by mu: accepted, without a request so far
 	active map[net.Conn]struct{} // guarded by mu
 }
 
-// silentAfter is how long a connection that was accepted may say nothing before
-// a shutdown does not wait for it any more.
+// silentAfter is how long a shutdown waits for an accepted connection on which
+// nothing has arrived.
 const silentAfter = time.Second
 
 // note is the server's ConnState.
@@ -50,19 +51,11 @@ func (b *busy) count() (fresh, active int) {
 
 // await waits until no request is under way, or ctx ends.
 func (b *busy) await(ctx context.Context) {
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for began := time.Now(); ; {
+	began := time.Now()
+	poll(ctx, 5*time.Millisecond, func() bool {
 		fresh, active := b.count()
-		if active == 0 && (fresh == 0 || time.Since(began) > silentAfter) {
-			return
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return
-		}
-	}
+		return active == 0 && (fresh == 0 || time.Since(began) > silentAfter)
+	})
 }
 
 // end shuts a server down whose listeners are closed, and loses no request.

@@ -18,15 +18,15 @@ import (
 	"github.com/kuberelay/kuberelay/proxy"
 )
 
-// certificates are a listener's certificate and the authority of its clients',
-// read again when their files change.
+// certificates are a listener's certificate and the authority of its clients'
+// certificates, read again when their files change.
 type certificates struct {
 	files   config.ListenerTLS
 	current atomic.Pointer[tlsState]
 }
 
 // authority is a digest of the authorities that client certificates are
-// verified with; zero: clients are not asked for any.
+// verified with; zero: clients are not asked for certificates.
 type authority [sha256.Size]byte
 
 // tlsState is one reading of the files.
@@ -34,10 +34,10 @@ type tlsState struct {
 	config    *tls.Config
 	authority authority
 	seen      [3]fileStamp
-	trouble   string // why the files of now cannot be used; "": they are
+	trouble   string // why the current files cannot be used; "": they are in use
 }
 
-// fileStamp is how a file looked.
+// fileStamp shows whether a file has changed.
 type fileStamp struct {
 	modified time.Time
 	size     int64
@@ -102,8 +102,8 @@ func (c *certificates) read() (*tlsState, error) {
 	return s, nil
 }
 
-// refresh reads the files again if they look different. changed says that
-// clients' certificates are verified with another authority now.
+// refresh reads the files again if they have changed. changed reports whether
+// clients' certificates are now verified with another authority.
 func (c *certificates) refresh() (changed bool, err error) {
 	old := c.current.Load()
 	if c.stamps() == old.seen {
@@ -123,8 +123,8 @@ func (c *certificates) refresh() (changed bool, err error) {
 	return now.authority != old.authority, nil
 }
 
-// refreshCertificates reads listeners' certificates again, and ends what was
-// identified by an authority that is not in use any more.
+// refreshCertificates reads the listeners' certificates again, and ends what
+// was identified by an authority that is no longer in use.
 func (d *Daemon) refreshCertificates() {
 	for _, l := range d.parts.Load().listeners {
 		s := l.now.Load()
@@ -146,12 +146,12 @@ func (d *Daemon) refreshCertificates() {
 	}
 }
 
-// endCertificates ends what clients have open at a listener that were
-// identified by certificate: of an authority that is not in use any more.
+// endCertificates ends what is open at a listener for clients that were
+// identified by certificate: their authority is no longer in use.
 func (d *Daemon) endCertificates(listener string) {
 	d.registry.Review(func(c *proxy.Caller) error {
 		if c.Listener == listener && strings.Contains(c.Identity.Method(), string(identify.Certificate)) {
-			return proxy.Ended(proxy.CloseRemoved, "the authority of clients' certificates was replaced")
+			return proxy.NewEndedError(proxy.CloseRemoved, "the authority of clients' certificates was replaced")
 		}
 		return nil
 	})

@@ -2,9 +2,6 @@ package daemon
 
 import (
 	"context"
-	"crypto/tls"
-	"errors"
-	"fmt"
 	"net/http"
 	"net/url"
 	"sync"
@@ -17,10 +14,8 @@ import (
 	"github.com/kuberelay/kuberelay/auth"
 	"github.com/kuberelay/kuberelay/balancer"
 	"github.com/kuberelay/kuberelay/config"
-	"github.com/kuberelay/kuberelay/gossip"
 	"github.com/kuberelay/kuberelay/health"
 	"github.com/kuberelay/kuberelay/internal/apigroups"
-	"github.com/kuberelay/kuberelay/internal/h1"
 	"github.com/kuberelay/kuberelay/proxy"
 )
 
@@ -50,19 +45,7 @@ type cluster struct {
 	ending     bool     // no background work begins any more
 	closed     bool
 
-	everReady atomic.Bool // a server was, since the start
-}
-
-// member is one upstream and what it was built from.
-type member struct {
-	upstream   *proxy.Upstream
-	source     string // admin.Source…
-	url        *url.URL
-	tls        *tls.Config // nil for http
-	generation uint64      // of the endpoint
-	announced  bool        // its first state was logged
-	key        string      // by which peers know it
-	assumed    bool        // its class is what peers say, until its first probe
+	everReady atomic.Bool // some server has been READY since the start
 }
 
 func (d *Daemon) newCluster(cfg config.Cluster) (*cluster, error) {
@@ -89,7 +72,7 @@ func (d *Daemon) newCluster(cfg config.Cluster) (*cluster, error) {
 	c.kubeconfig = kubeconfig
 	c.pool = balancer.NewPool[*proxy.Upstream](cfg.Balancer, balancer.Options{
 		OnBreaker: c.onBreaker,
-		// The back-off of a DOWN server is longer than requests wait.
+		// Requests do not wait as long as a DOWN server's back-off lasts.
 		StillWaiting: func() { c.group.ProbeNow("") },
 	})
 	c.prober = health.NewHTTPProber(health.HTTPProberOptions{
@@ -126,7 +109,7 @@ func (d *Daemon) newCluster(cfg config.Cluster) (*cluster, error) {
 		if err := c.update(); err != nil {
 			c.log.Warn("the changed connection parameters cannot be used, the old ones stay", zap.Error(err))
 		}
-		c.daemon.dropTokensOf(cfg.Name) // they are bound to the servers of before
+		c.daemon.dropTokensOf(cfg.Name) // they are bound to the previous servers
 	})
 	if err := c.refresh(); err != nil {
 		return nil, err
@@ -134,7 +117,7 @@ func (d *Daemon) newCluster(cfg config.Cluster) (*cluster, error) {
 	return c, nil
 }
 
-// start begins the background work: probes, re-reading of files, discovery.
+// start begins the background work: probes, watching files, discovery.
 func (c *cluster) start(ctx context.Context) {
 	ctx, c.cancel = context.WithCancel(ctx)
 	c.background = ctx
@@ -155,8 +138,8 @@ func (c *cluster) start(ctx context.Context) {
 	}
 }
 
-// close ends the background work and retires the connections: what is in
-// flight goes on to its end.
+// close ends the background work and retires the connections: requests in
+// flight go on to their end.
 func (c *cluster) close() {
 	c.mu.Lock()
 	c.ending = true
@@ -176,156 +159,7 @@ func (c *cluster) close() {
 	c.pool.Set(nil) // ends the breakers' timers
 }
 
-// update is refresh, made known to the peers.
-func (c *cluster) update() error {
-	if err := c.refresh(); err != nil {
-		return err
-	}
-	c.daemon.mesh.learn()
-	return nil
-}
-
-// refresh makes the set of upstreams what the kubeconfig, the configuration
-// and the last discovery say. Upstreams that stay keep their connections,
-// those that go finish what they carry.
-func (c *cluster) refresh() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.closed {
-		return nil
-	}
-	endpoint := c.kubeconfig.Endpoint()
-	wanted, order, err := c.wanted(endpoint)
-	if err != nil {
-		return err
-	}
-	old := c.members
-	targets := make([]health.Target, 0, len(order))
-	for _, id := range order {
-		m := wanted[id]
-		if before := old[id]; before != nil && before.generation == m.generation && before.url.String() == m.url.String() {
-			m.upstream, m.tls, m.announced, m.assumed = before.upstream, before.tls, before.announced, before.assumed
-		} else {
-			m.upstream, err = newUpstream(c.config.Name, id, m, endpoint)
-			if err != nil {
-				return err // with everything as it was
-			}
-		}
-		initial := health.Suspect
-		if m.source == admin.SourceDiscovered {
-			initial = health.Down
-		}
-		targets = append(targets, health.Target{ID: id, URL: m.url, Initial: initial})
-	}
-	c.members = wanted
-	c.group.Set(targets)
-	c.metrics.SetUpstreams(c.config.Name, order)
-	members := make([]balancer.Member[*proxy.Upstream], 0, len(order))
-	for _, s := range c.group.Snapshot() {
-		members = append(members, balancer.Member[*proxy.Upstream]{ID: s.ID, Value: c.members[s.ID].upstream, Class: class(s.State, s.Cause)})
-		c.metrics.Upstream(c.config.Name, s.ID).State(s.State.String())
-	}
-	c.pool.Set(members)
-	for _, id := range order {
-		if c.daemon.intents.drained(c.config.Name, id) {
-			c.pool.Drain(id, true)
-		}
-	}
-	for id, m := range old {
-		if now := wanted[id]; now == nil || now.upstream != m.upstream {
-			m.upstream.Close()
-			c.prober.Forget(id)
-		}
-	}
-	return nil
-}
-
-// wanted lists the upstreams by host:port; the kubeconfig's own comes first.
-func (c *cluster) wanted(endpoint *auth.Endpoint) (members map[string]*member, order []string, err error) {
-	members = make(map[string]*member)
-	add := func(u *url.URL, source, serverName string) {
-		id := proxy.HostPort(u)
-		if members[id] != nil {
-			return
-		}
-		m := &member{source: source, url: u, generation: endpoint.Generation, key: gossip.UpstreamID(u.String(), endpoint.Authority)}
-		if u.Scheme == "https" {
-			m.tls = &tls.Config{MinVersion: tls.VersionTLS12}
-			if endpoint.TLS != nil {
-				m.tls = endpoint.TLS.Clone()
-			}
-			if m.tls.ServerName == "" {
-				m.tls.ServerName = serverName
-			}
-		}
-		members[id] = m
-		order = append(order, id)
-	}
-	add(endpoint.URL, admin.SourceKubeconfig, endpoint.URL.Hostname())
-	for _, server := range c.config.Servers {
-		u, err := config.ParseServer(server)
-		if err != nil {
-			return nil, nil, err
-		}
-		add(u, admin.SourceFlag, u.Hostname())
-	}
-	discovered := c.discovered
-	if !verifies(endpoint) {
-		discovered = nil
-	}
-	for _, address := range discovered {
-		// The certificate is checked for the name that the kubeconfig knows
-		// the cluster by: an address alone proves nothing.
-		u := &url.URL{Scheme: endpoint.URL.Scheme, Host: address, Path: endpoint.URL.Path, RawPath: endpoint.URL.RawPath}
-		add(u, admin.SourceDiscovered, endpoint.URL.Hostname())
-	}
-	return members, order, nil
-}
-
-// verifies says whether a connection proves that the server is the cluster's.
-// Without that an address out of the cluster is not used: whoever has it would
-// get the credential.
-func verifies(e *auth.Endpoint) bool { return e.TLS != nil && !e.TLS.InsecureSkipVerify }
-
-func newUpstream(cluster, id string, m *member, endpoint *auth.Endpoint) (*proxy.Upstream, error) {
-	dial := h1.NewDialer().DialContext
-	via, err := endpoint.Proxy(&http.Request{URL: m.url, Header: http.Header{}})
-	if err != nil {
-		return nil, fmt.Errorf("egress proxy for %s: %w", m.url.Host, err)
-	}
-	if via != nil {
-		if dial, err = h1.ProxyDial(via, dial, nil); err != nil {
-			return nil, fmt.Errorf("egress proxy for %s: %w", m.url.Host, err)
-		}
-	}
-	return proxy.NewUpstream(proxy.UpstreamOptions{Cluster: cluster, ID: id, URL: m.url, Generation: m.generation, TLS: m.tls, Dial: dial}), nil
-}
-
-func (c *cluster) member(id string) *member {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.members[id]
-}
-
-// meshKeys are the identities of the upstreams, by which peers know them.
-func (c *cluster) meshKeys() map[string]string {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	keys := make(map[string]string, len(c.members))
-	for id, m := range c.members {
-		keys[id] = m.key
-	}
-	return keys
-}
-
-func (c *cluster) source(id string) string {
-	if m := c.member(id); m != nil {
-		return m.source
-	}
-	return ""
-}
-
-// observe passes what an attempt showed on to health.
+// observe tells health what an attempt has shown.
 func (c *cluster) observe(id string, o proxy.Observation, err error) {
 	switch o {
 	case proxy.ObservePass:
@@ -350,57 +184,11 @@ func (c *cluster) countAttempt(id, outcome string, firstByte time.Duration) {
 	}
 }
 
-// retryReason is the metric's name of the outcome that led to a retry.
+// retryReason maps the outcome that led to a retry to the label of the metric.
 func retryReason(outcome string) string {
 	switch outcome {
 	case admin.OutcomeReset, admin.OutcomeTimeout:
 		return admin.RetryNoResponse
 	}
 	return outcome
-}
-
-// probeTLS returns the same pointer for as long as nothing has changed.
-func (c *cluster) probeTLS(t health.Target) *tls.Config {
-	if m := c.member(t.ID); m != nil {
-		return m.tls
-	}
-	return nil
-}
-
-// authorize sets the cluster's own credential on a probe, and nothing of an
-// impersonated user, who may not be allowed to ask.
-func (c *cluster) authorize(ctx context.Context, t health.Target, h http.Header) error {
-	lease, err := c.kubeconfig.Lease(ctx)
-	if err != nil {
-		return err
-	}
-	return c.setAuthorization(h, t, lease)
-}
-
-func (c *cluster) reauthorize(ctx context.Context, t health.Target, h http.Header) error {
-	lease, err := c.kubeconfig.Lease(ctx)
-	if err != nil {
-		return err
-	}
-	if lease, err = c.kubeconfig.Refused(ctx, lease); err != nil {
-		return err
-	}
-	return c.setAuthorization(h, t, lease)
-}
-
-// errOtherCluster is why a probe goes without the credential: that is of the
-// kubeconfig as it is now, and the server of what it was.
-var errOtherCluster = errors.New("the kubeconfig has just changed")
-
-// setAuthorization holds a probe to what holds for requests: no credential in
-// clear text, and none to a server of another generation of the kubeconfig.
-func (c *cluster) setAuthorization(h http.Header, t health.Target, lease *auth.Lease) error {
-	m := c.member(t.ID)
-	if m == nil || m.generation != lease.EndpointGeneration() {
-		return errOtherCluster
-	}
-	if secret := lease.Authorization(); !secret.IsEmpty() && t.URL.Scheme == "https" {
-		h.Set("Authorization", secret.Reveal())
-	}
-	return nil
 }

@@ -74,10 +74,10 @@ func (c *control) stop(ctx context.Context) {
 	c.work.Wait()
 }
 
-// Drain takes an upstream out of use, or back into it, on all nodes that gossip.
-// Watches there end at their next frame boundary and begin anew elsewhere;
-// short requests and tunnels go on. It holds over restarts if there is a state
-// file; with an error that wraps [errNotKept] it holds until the next one.
+// Drain takes an upstream out of use, or puts it back, on all nodes that
+// gossip. Watches there end at their next frame boundary and begin again
+// elsewhere; short requests and tunnels go on. The decision outlives a restart
+// if there is a state file; with an error that wraps [errNotKept] it does not.
 func (d *Daemon) Drain(cluster, upstream string, on bool) error {
 	c := d.parts.Load().cluster(cluster)
 	if c == nil {
@@ -93,10 +93,10 @@ func (d *Daemon) Drain(cluster, upstream string, on bool) error {
 	return err
 }
 
-// drain makes a decision about an upstream hold here. It is false if it did
-// before.
+// drain puts a decision about an upstream into force here. It returns false if
+// it was already.
 func (d *Daemon) drain(c *cluster, upstream string, on bool) (changed bool, err error) {
-	if d.intents.drained(c.config.Name, upstream) == on {
+	if d.intents.isDrained(c.config.Name, upstream) == on {
 		return false, nil
 	}
 	if err = d.intents.drain(c.config.Name, upstream, on); err != nil && !errors.Is(err, errNotKept) {
@@ -113,9 +113,9 @@ func (d *Daemon) drain(c *cluster, upstream string, on bool) (changed bool, err 
 }
 
 // Revoke refuses a client from now on, on all nodes that gossip, and ends what
-// it has open. The zero time is until that is lifted. It holds over restarts if
-// there is a state file; with an error that wraps [errNotKept] it holds until
-// the next one.
+// it has open. The zero time means until it is lifted. The decision outlives a
+// restart if there is a state file; with an error that wraps [errNotKept] it
+// does not.
 func (d *Daemon) Revoke(client string, until time.Time, reason string) (cut int, err error) {
 	if d.access.Load().Clients[client] == nil {
 		return 0, &admin.NotFoundError{Kind: "client", Name: client, Have: d.clientNames()}
@@ -126,7 +126,7 @@ func (d *Daemon) Revoke(client string, until time.Time, reason string) (cut int,
 }
 
 func (d *Daemon) revoke(client string, until time.Time, reason string) (cut int, err error) {
-	d.publishing.Lock() // and no other lock: a reload that hangs holds no revocation up
+	d.publishing.Lock() // and no other lock: a reload that hangs must not delay a revocation
 	defer d.publishing.Unlock()
 	err = d.intents.revoke(client, until, reason)
 	d.events.Add(admin.Event{Kind: admin.EventRevoke, Client: client, Text: "revoked: " + reason})
@@ -153,8 +153,8 @@ func (d *Daemon) unrevoke(client string) error {
 	return nil
 }
 
-// revokeAs makes a decision of another node about a client hold here. It is
-// false if it did before.
+// revokeAs puts another node's decision about a client into force here. It
+// returns false if it was already.
 func (d *Daemon) revokeAs(client string, i gossip.Intent) (changed bool, err error) {
 	until, revoked := d.intents.revocations()[client]
 	switch {
@@ -168,7 +168,7 @@ func (d *Daemon) revokeAs(client string, i gossip.Intent) (changed bool, err err
 	return true, err
 }
 
-// republish makes the revocations of now known. d.publishing is held.
+// republish publishes the current revocations. d.publishing is held.
 func (d *Daemon) republish() (cut int) {
 	next := *d.access.Load()
 	next.Revoked = d.intents.revocations()

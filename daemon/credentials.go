@@ -13,13 +13,13 @@ import (
 	"github.com/kuberelay/kuberelay/auth"
 )
 
-// credential is one of the configuration's, live.
+// credential is a configured credential in use.
 type credential struct {
 	config auth.CredentialConfig
 	live   *auth.Credential
 	log    *zap.Logger
 
-	expires atomic.Int64 // Unix seconds; 0: it does not, or that is not known
+	expires atomic.Int64 // Unix seconds; 0: never, or not known
 	failing atomic.Bool  // the last refresh failed
 
 	cancel context.CancelFunc
@@ -67,8 +67,8 @@ func (c *credential) status() admin.CredentialStatus {
 }
 
 // ownCredential names the credential of a cluster's kubeconfig, in logs and
-// metrics: no configured one can have that name. Of kuberelay proxy there is no
-// other.
+// metrics: no configured one can have that name. kuberelay proxy has only this
+// one.
 func (d *Daemon) ownCredential(cluster string) string {
 	if d.options.ConfigFile == "" {
 		return cluster
@@ -76,12 +76,12 @@ func (d *Daemon) ownCredential(cluster string) string {
 	return "kubeconfig/" + cluster
 }
 
-// dropTokensOf forgets service accounts' tokens of a cluster whose connection
+// dropTokensOf forgets the service account tokens of a cluster whose connection
 // parameters have changed: they may lead to another cluster now.
 func (d *Daemon) dropTokensOf(cluster string) {
 	p := d.parts.Load()
 	if p == nil {
-		return // nothing was fetched yet
+		return // nothing has been fetched yet
 	}
 	for _, c := range p.credentials {
 		if c.config.ServiceAccountToken != nil && c.config.ServiceAccountToken.Cluster == cluster {
@@ -90,7 +90,7 @@ func (d *Daemon) dropTokensOf(cluster string) {
 	}
 }
 
-// start begins to read its files again when they change.
+// start begins to watch its files.
 func (c *credential) start(ctx context.Context) {
 	ctx, c.cancel = context.WithCancel(ctx)
 	c.work.Go(func() {
@@ -100,7 +100,7 @@ func (c *credential) start(ctx context.Context) {
 	})
 }
 
-// close ends it. Leases that were handed out hold as long as they hold.
+// close stops it. Leases that were handed out stay valid until they expire.
 func (c *credential) close() {
 	if c.cancel != nil {
 		c.cancel()

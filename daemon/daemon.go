@@ -18,25 +18,25 @@ import (
 	"github.com/kuberelay/kuberelay/proxy"
 )
 
-// Options are what a daemon is given beside its configuration.
+// Options are what a daemon is given besides its configuration.
 type Options struct {
-	// Log gets what happens; nil: nothing is logged.
+	// Log is where the daemon logs; nil: nowhere.
 	Log *zap.Logger
-	// Level is Log's, if that can be changed while it runs; else nil.
+	// Level is Log's level, if it can be changed at run time; else nil.
 	Level *zap.AtomicLevel
 	// Version is shown in status, metrics and the User-Agent.
 	Version string
-	// ConfigFile is the path of the configuration file, which is read anew
-	// with Load when it changes and when it is asked for. Empty: there is none.
+	// ConfigFile is the path of the configuration file, which is read again
+	// with Load when it changes and on request. Empty: there is none.
 	ConfigFile string
 	// Load reads the configuration file. Its error has one line for each
 	// problem.
 	Load func() (*config.Configuration, error)
 	// Inherited are the sockets of listeners whose address is systemd:NAME.
-	// They stay the caller's.
+	// They remain the caller's.
 	Inherited listen.Inherited
-	// Tracing makes spans of requests; nil: nothing does. Sending them, also
-	// after the daemon has stopped, is the caller's.
+	// Tracing makes spans of requests; nil: none. The caller sends them, even
+	// after the daemon has stopped.
 	Tracing *proxy.Tracing
 }
 
@@ -60,23 +60,23 @@ type Daemon struct {
 	addresses hostAddresses
 
 	reloading sync.Mutex                   // held while the parts are replaced
-	stopped   bool                         // guarded by reloading: they are not any more
+	stopped   bool                         // guarded by reloading: no reload begins any more
 	parts     atomic.Pointer[parts]        // what the configuration in force is made of
 	access    atomic.Pointer[proxy.Access] // who may do what through shared listeners
 	reloads   atomic.Pointer[reloadState]
 
-	publishing sync.Mutex // held while another generation of access is made known; after reloading
+	publishing sync.Mutex // held while another generation of access is published; taken after reloading
 
 	stopping   atomic.Bool // told to stop: clients are to go elsewhere
 	background context.Context
 	cancel     context.CancelFunc // ends the background work
-	work       sync.WaitGroup     // what it consists of
+	work       sync.WaitGroup     // the background work
 	failed     chan error         // cap 1: a listener broke
 	stop       sync.Once
 }
 
 // New builds a daemon. It reads the files that the configuration names and
-// contacts nobody.
+// contacts nobody. An error leaves nothing open.
 func New(cfg *config.Configuration, o Options) (*Daemon, error) {
 	if o.Log == nil {
 		o.Log = zap.NewNop()
@@ -100,30 +100,43 @@ func New(cfg *config.Configuration, o Options) (*Daemon, error) {
 	d.parts.Store(p)
 	d.access.Store(p.access)
 	d.tellRevoked()
-	if d.mesh, err = d.newMesh(cfg.Gossip); err != nil {
+	if err := d.open(cfg); err != nil {
+		p.fresh.close()
+		d.cancel()
 		return nil, err
 	}
-	shown := admin.Options{Status: d.Status, Ready: d.Ready, Registry: d.metrics.Registry(), Log: o.Log.Named("admin")}
+	return d, nil
+}
+
+// open makes what a reload leaves alone: gossip, the admin server and the
+// control socket. They are started later.
+func (d *Daemon) open(cfg *config.Configuration) (err error) {
+	if d.mesh, err = d.newMesh(cfg.Gossip); err != nil {
+		return err
+	}
+	o := d.options
+	shown := admin.Options{Status: d.Status, Ready: d.Ready, Registry: d.metrics.Registry(), Log: d.log.Named("admin")}
 	if o.ConfigFile != "" {
 		shown.Source = "admin.address"
 		d.metrics.Reload(true, time.Now())
 	}
 	if cfg.Admin.Address != "" {
 		if d.admin, err = admin.New(cfg.Admin, shown); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	if cfg.Admin.ControlSocket != "" {
 		if d.control, err = d.newControl(cfg.Admin.ControlSocket, shown); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return d, nil
+	return nil
 }
 
-// Start opens the listeners and begins to probe and serve. Servers named for
-// one cluster that turn out to be another's are an error here. ctx bounds the
-// start alone; [Daemon.Stop] ends what it began, also after an error.
+// Start opens the listeners and begins to probe and serve. It is an error if
+// servers named for one cluster turn out to belong to different ones. ctx
+// bounds the start alone; [Daemon.Stop] ends what it began, even after an
+// error.
 func (d *Daemon) Start(ctx context.Context) error {
 	d.started = time.Now()
 	d.intents.tell()
@@ -137,6 +150,7 @@ func (d *Daemon) Start(ctx context.Context) error {
 		if err := d.admin.Start(d.background); err != nil {
 			return err
 		}
+		d.work.Go(d.watchAdmin)
 		d.log.Info("admin server listening", zap.String("address", d.admin.Addr().String()))
 		if !listen.Loopback(d.admin.Addr()) {
 			d.log.Warn("the admin server is not on a loopback address: everyone who reaches it sees the status and the metrics")

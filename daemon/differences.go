@@ -8,7 +8,7 @@ import (
 	"github.com/kuberelay/kuberelay/config"
 )
 
-// differences names what two configurations differ in, for people, beside the
+// differences lists what two configurations differ in, for people, besides the
 // parts that were made anew.
 func differences(old, now *config.Configuration) []string {
 	var found []string
@@ -27,7 +27,7 @@ func differences(old, now *config.Configuration) []string {
 // maxNamed is how many of a kind are named; the rest is counted.
 const maxNamed = 20
 
-// compare names what was added, removed or changed of a kind.
+// compare lists what was added, removed or changed of a kind.
 func compare[T any](kind string, old, now []T, name func(*T) string) []string {
 	before := make(map[string]*T, len(old))
 	for i := range old {
@@ -52,7 +52,7 @@ func compare[T any](kind string, old, now []T, name func(*T) string) []string {
 	return found
 }
 
-// gone are the names of what is in old and not in now.
+// gone lists the names that are in old and not in now.
 func gone[T any](old, now []T, name func(*T) string) []string {
 	have := make(map[string]bool, len(now))
 	for i := range now {

@@ -16,14 +16,14 @@ import (
 // discoveryTimeout bounds one lookup.
 const discoveryTimeout = 10 * time.Second
 
-// firstDiscovery is how soon a lookup that failed is made again, at first.
+// firstDiscovery is the first delay after which a failed lookup is repeated.
 const firstDiscovery = 2 * time.Second
 
 var errUnverified = errors.New("the kubeconfig verifies no certificate, so that no address can be trusted with the credential")
 
-// discover reads the API servers' addresses from the cluster, again and again
+// discover reads the API servers' addresses from the cluster, at intervals
 // until ctx ends. A lookup that is forbidden or fails changes nothing and is
-// told at debug level alone.
+// logged at debug level only.
 func (c *cluster) discover(ctx context.Context) error {
 	interval := c.config.Discovery.Interval
 	retry := firstDiscovery
@@ -65,7 +65,7 @@ func (c *cluster) lookup(ctx context.Context) error {
 		return err
 	}
 	if len(found) == 0 {
-		return nil // never fewer servers because of an empty answer
+		return nil // an empty answer never takes servers away
 	}
 	c.mu.Lock()
 	same := slices.Equal(found, c.discovered)

@@ -18,9 +18,9 @@ type hostAddresses struct {
 
 const hostAddressesFor = 3 * time.Second
 
-// has says whether a connection from the address comes from this host, also
-// where the kernel did not say from which process. What cannot be found out is
-// taken for this host: then a token that is bound to a user needs to know it.
+// has reports whether a connection from the address comes from this host, even
+// where the kernel did not say from which process. What cannot be found out
+// counts as this host, where a token that is bound to a user needs that user.
 func (h *hostAddresses) has(a net.Addr) bool {
 	tcp, ok := a.(*net.TCPAddr)
 	if !ok {

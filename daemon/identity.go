@@ -15,8 +15,8 @@ const startIdentityTimeout = 2 * time.Second
 
 // identityProber lets a server pass its probes only if it belongs to the same
 // cluster as the kubeconfig's own: the UID of its kube-system namespace says
-// so. What cannot be found out (the credential may not read the namespace)
-// holds nobody up.
+// so. Where that cannot be found out (the credential may not read the
+// namespace), the server passes.
 type identityProber struct {
 	*health.HTTPProber
 	c *cluster
@@ -86,8 +86,8 @@ func (p *identityProber) Forget(id string) {
 	p.HTTPProber.Forget(id)
 }
 
-// alone says whether the cluster has one server only, which nothing can be
-// compared with.
+// alone reports whether the cluster has only one server, so that there is
+// nothing to compare.
 func (c *cluster) alone() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -95,7 +95,7 @@ func (c *cluster) alone() bool {
 }
 
 // checkIdentity refuses, at start, servers that answer as different clusters.
-// Those that do not answer in time are judged when they do.
+// Those that do not answer in time are judged once they do.
 func (c *cluster) checkIdentity(ctx context.Context) error {
 	if len(c.config.Servers) == 0 {
 		return nil
@@ -127,8 +127,8 @@ func (c *cluster) checkIdentity(ctx context.Context) error {
 	}
 	for _, a := range known {
 		if first := known[0]; a.uid != first.uid {
-			return fmt.Errorf("--servers: %s and %s belong to different clusters (the UIDs of their kube-system namespaces are %s and %s); name API servers of one cluster only",
-				first.target.URL.Host, a.target.URL.Host, first.uid, a.uid)
+			return fmt.Errorf("cluster %q: servers %s and %s belong to different clusters (the UIDs of their kube-system namespaces are %s and %s); name API servers of one cluster only",
+				c.config.Name, first.target.URL.Host, a.target.URL.Host, first.uid, a.uid)
 		}
 	}
 	return nil

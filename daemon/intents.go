@@ -17,8 +17,8 @@ import (
 	"github.com/kuberelay/kuberelay/gossip"
 )
 
-// intents are what operators decided: drained upstreams and revoked clients.
-// With a file, they outlive the process.
+// intents are the decisions of operators: drained upstreams and revoked
+// clients. With a file, they outlive the process.
 type intents struct {
 	path string // empty: they do not
 	log  *zap.Logger
@@ -29,15 +29,16 @@ type intents struct {
 
 // intentState is the file's content.
 type intentState struct {
-	Version  int          `json:"version"` // 1
-	Drained  []drained    `json:"drained"`
-	Revoked  []revocation `json:"revoked"`
-	Recorded time.Time    `json:"recorded"` // when it was written
-	// Mesh are all decisions that the peers know, in their words.
+	Version  int               `json:"version"` // 1
+	Drained  []drainedUpstream `json:"drained"`
+	Revoked  []revocation      `json:"revoked"`
+	Recorded time.Time         `json:"recorded"` // when it was written
+	// Mesh holds all decisions that the peers know, in the form that gossip has
+	// them.
 	Mesh []gossip.Intent `json:"mesh,omitempty"`
 }
 
-type drained struct {
+type drainedUpstream struct {
 	Cluster  string    `json:"cluster"`
 	Upstream string    `json:"upstream"`
 	Since    time.Time `json:"since"`
@@ -54,7 +55,7 @@ type revocation struct {
 const maxStateFile = 16 << 20
 
 // openIntents reads the file, if there is one. A file that cannot be read is an
-// error: who was revoked must not come back with a restart.
+// error: a restart must not let revoked clients back in.
 func openIntents(path string, log *zap.Logger) (*intents, error) {
 	i := &intents{path: path, log: log, state: intentState{Version: 1}}
 	if path == "" {
@@ -86,12 +87,12 @@ func openIntents(path string, log *zap.Logger) (*intents, error) {
 	return i, nil
 }
 
-// errNotKept is of a decision that is in force, and ends with the process.
+// errNotKept: the decision is in force but will be lost at restart.
 var errNotKept = errors.New("it is in force, but cannot be kept over a restart")
 
-// change applies edit to a copy of the state. What takes something away from
-// clients is in force whether or not it can be written; what gives them
-// something is not, since the file would take it back.
+// change applies edit to a copy of the state. A change that takes something
+// away from clients is in force whether or not it can be written; one that
+// gives them something is not, since the file would take it back.
 func (i *intents) change(takesAway bool, edit func(*intentState)) error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -143,14 +144,15 @@ func (i *intents) keep(mesh []gossip.Intent) error {
 	return i.change(true, func(s *intentState) { s.Mesh = mesh })
 }
 
-// meshed are the decisions that keep was given, in this process or before.
+// meshed are the decisions that keep was given last, by this process or an
+// earlier one.
 func (i *intents) meshed() []gossip.Intent {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	return i.state.Mesh
 }
 
-// snapshot is the state of now.
+// snapshot is the current state.
 func (i *intents) snapshot() intentState {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -158,13 +160,13 @@ func (i *intents) snapshot() intentState {
 }
 
 func (i *intents) drain(cluster, upstream string, on bool) error {
-	if i.drained(cluster, upstream) == on {
+	if i.isDrained(cluster, upstream) == on {
 		return nil
 	}
 	return i.change(on, func(s *intentState) {
-		s.Drained = slices.DeleteFunc(s.Drained, func(d drained) bool { return d.Cluster == cluster && d.Upstream == upstream })
+		s.Drained = slices.DeleteFunc(s.Drained, func(d drainedUpstream) bool { return d.Cluster == cluster && d.Upstream == upstream })
 		if on {
-			s.Drained = append(s.Drained, drained{cluster, upstream, time.Now().UTC()})
+			s.Drained = append(s.Drained, drainedUpstream{cluster, upstream, time.Now().UTC()})
 		}
 	})
 }
@@ -185,15 +187,15 @@ func (i *intents) unrevoke(client string) error {
 	})
 }
 
-// drained says whether an upstream is drained.
-func (i *intents) drained(cluster, upstream string) bool {
+// isDrained says whether an upstream is drained.
+func (i *intents) isDrained(cluster, upstream string) bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	return slices.ContainsFunc(i.state.Drained, func(d drained) bool { return d.Cluster == cluster && d.Upstream == upstream })
+	return slices.ContainsFunc(i.state.Drained, func(d drainedUpstream) bool { return d.Cluster == cluster && d.Upstream == upstream })
 }
 
-// revocations are the revoked clients, and until when each is; the zero time:
-// until that is lifted.
+// revocations maps each revoked client to the end of its revocation; the zero
+// time: it lasts until it is lifted.
 func (i *intents) revocations() map[string]time.Time {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -206,7 +208,7 @@ func (i *intents) revocations() map[string]time.Time {
 	})
 }
 
-// tell says, at start, what still holds.
+// tell logs, at start, what still holds.
 func (i *intents) tell() {
 	i.mu.Lock()
 	defer i.mu.Unlock()

@@ -38,7 +38,7 @@ func TestIntentsOutliveTheProcess(t *testing.T) {
 		}
 	}
 	again := openTestIntents(t, path)
-	if !again.drained("prod", "10.0.0.1:6443") || again.drained("prod", "10.0.0.2:6443") || again.drained("other", "10.0.0.1:6443") {
+	if !again.isDrained("prod", "10.0.0.1:6443") || again.isDrained("prod", "10.0.0.2:6443") || again.isDrained("other", "10.0.0.1:6443") {
 		t.Errorf("drained: %+v", again.state.Drained)
 	}
 	revoked := again.revocations()

@@ -1,7 +1,10 @@
 package daemon_test
 
 import (
+	"net/http"
+	"net/url"
 	"os"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -59,5 +62,31 @@ func TestKubeconfigIsReadAgain(t *testing.T) {
 				t.Errorf("%s %s came with another cluster's token", req.Method, req.Target)
 			}
 		}
+	}
+}
+
+// TestKubeconfigThatCannotBeUsedChangesNothing switches to an egress proxy of
+// an unknown kind.
+func TestKubeconfigThatCannotBeUsedChangesNothing(t *testing.T) {
+	var broken atomic.Bool
+	r := start(t, servers(t, 1), func(cfg *config.Configuration) {
+		load := cfg.Clusters[0].Connection.Load
+		cfg.Clusters[0].Connection.Load = func() (*rest.Config, error) {
+			c, err := load()
+			if err == nil && broken.Load() {
+				c.Proxy = func(*http.Request) (*url.URL, error) { return &url.URL{Scheme: "gopher", Host: "proxy"}, nil }
+			}
+			return c, err
+		}
+	})
+	before := r.state(0)
+	broken.Store(true)
+	r.all("GET /api/v1/pods", fakeapi.Unauthorized()) // has the kubeconfig read again
+	r.do("GET", "/api/v1/pods", "")
+	if n := r.Logs.FilterMessageSnippet("cannot be used").Len(); n != 1 {
+		t.Fatalf("%d lines about it, want 1", n)
+	}
+	if after := r.state(0); after.Source != before.Source || after.State != before.State {
+		t.Errorf("the server was %+v and is %+v", before, after)
 	}
 }

@@ -13,6 +13,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/kuberelay/kuberelay/auth/identify"
 	"github.com/kuberelay/kuberelay/config"
 	"github.com/kuberelay/kuberelay/internal/listen"
@@ -40,8 +42,8 @@ type serving struct {
 	tls     *certificates // nil: plain
 }
 
-// readHeaderTimeout and idleTimeout bound what a client may leave open
-// without a request.
+// readHeaderTimeout and idleTimeout bound how long a client may hold a
+// connection without a request.
 const (
 	readHeaderTimeout = 30 * time.Second
 	idleTimeout       = 5 * time.Minute
@@ -89,7 +91,7 @@ func (l *listener) open(ctx context.Context) error {
 		if err := c.CheckBound(socket.Addr()); err != nil {
 			l.close()
 			l.sockets = nil
-			return fmt.Errorf("listener %s: %w", c.Name, err)
+			return err // which names the listener
 		}
 	}
 	return nil
@@ -115,7 +117,7 @@ func (l *listener) warn() {
 	c := l.config()
 	if c.Mode == config.Single && !listen.Loopback(l.addr()) {
 		l.daemon.log.Warn("the listener is not on a loopback address: everyone who reaches it calls the cluster with this kubeconfig's credential",
-			fieldAddress(l.addr()))
+			zap.Stringer("address", l.addr()))
 	}
 }
 
@@ -142,8 +144,8 @@ func (l *listener) connected(ctx context.Context, c net.Conn) context.Context {
 	p := peer.Of(c)
 	known := &connection{peer: identify.Peer{
 		UID: p.UID, UIDKnown: p.Known, PID: p.PID, Unix: p.Unix, Address: c.RemoteAddr().String(),
-		// From one of this host's addresses to another, the user is not known,
-		// and a token of somebody else's must not do.
+		// Between two of this host's addresses the user is not known, and a
+		// token that is bound to another user must not pass.
 		Loopback: p.Loopback || !p.Unix && l.daemon.addresses.has(c.RemoteAddr()),
 	}}
 	if secure, ok := c.(*tls.Conn); ok {
@@ -154,8 +156,8 @@ func (l *listener) connected(ctx context.Context, c net.Conn) context.Context {
 	return context.WithValue(ctx, connectionKey{}, known)
 }
 
-// peerOf is what is known of a request's connection: if that was accepted while
-// the listener was a single one, nothing but that its user might have been.
+// peerOf is what is known of a request's connection. A connection accepted in
+// single mode was never looked up: treat it as loopback, user unknown.
 func peerOf(r *http.Request) *identify.Peer {
 	if known, ok := r.Context().Value(connectionKey{}).(*connection); ok {
 		return &known.peer
@@ -171,7 +173,8 @@ func (l *listener) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if l.stale(r) {
-		// The certificate counts for nothing, and the client has to connect anew.
+		// The certificate no longer counts, and the client has to connect
+		// again.
 		r = r.WithContext(r.Context())
 		r.TLS = nil
 		w.Header().Set("Connection", "close")
@@ -179,8 +182,8 @@ func (l *listener) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.handler.ServeHTTP(w, r)
 }
 
-// stale says whether a request's client certificate was verified with an
-// authority that is not the listener's any more.
+// stale reports whether a request's client certificate was verified with an
+// authority that is no longer the listener's.
 func (l *listener) stale(r *http.Request) bool {
 	if r.TLS == nil || len(r.TLS.PeerCertificates) == 0 {
 		return false
@@ -200,7 +203,7 @@ type marked struct {
 // NetConn returns the connection itself.
 func (m *marked) NetConn() net.Conn { return m.Conn }
 
-// prepare puts TLS on an accepted connection, with the certificate of now.
+// prepare puts TLS on an accepted connection, with the current certificate.
 func (l *listener) prepare(c net.Conn) net.Conn {
 	s := l.now.Load()
 	if s.tls == nil {
@@ -227,8 +230,9 @@ func (l *listener) update(s *serving) error {
 	return nil
 }
 
-// errRemoved ends what a single listener has open when it is one no more.
-var errRemoved = proxy.Ended(proxy.CloseRemoved, "the listener was removed from the configuration, or identifies its clients now")
+// errRemoved ends what is open at a single listener that was removed or became
+// a shared one.
+var errRemoved = proxy.NewEndedError(proxy.CloseRemoved, "the listener was removed from the configuration, or identifies its clients now")
 
 // retire stops accepting and lets what is under way end within the grace time.
 func (l *listener) retire(grace time.Duration) {

@@ -74,7 +74,7 @@ func (m *mesh) start(ctx context.Context) error {
 		return nil
 	}
 	if err := m.gossip.Import(m.daemon.intents.meshed()); err != nil {
-		m.log.Warn("some decisions of before cannot be passed on", zap.Error(err))
+		m.log.Warn("some saved decisions cannot be passed on", zap.Error(err))
 	}
 	m.learn()
 	m.propose()
@@ -209,7 +209,7 @@ func (m *mesh) apply(i gossip.Intent) {
 		changed, err = m.daemon.revokeAs(client, i)
 	}
 	if err != nil {
-		m.log.Error("a decision of another node", append(fields, zap.String("kind", string(i.Kind)), zap.Error(err))...)
+		m.log.Error("cannot apply a decision of another node", append(fields, zap.String("kind", string(i.Kind)), zap.Error(err))...)
 		return
 	}
 	if changed {
@@ -230,7 +230,7 @@ func (m *mesh) onObservation(o gossip.Observation) {
 	case o.State == gossip.StateDown && own != health.Down, o.State.Up() && own != health.Ready:
 		p.cluster.group.ProbeNow(p.id)
 	}
-	if majority, _, ok := m.gossip.Majority(o.Upstream); ok {
+	if majority, ok := m.gossip.Majority(o.Upstream); ok {
 		p.cluster.assume(p.id, majority)
 	}
 }
@@ -312,7 +312,7 @@ func (m *mesh) leave(ctx context.Context) {
 		return
 	}
 	if err := m.gossip.Leave(ctx); err != nil {
-		m.log.Warn("leaving", zap.Error(err))
+		m.log.Warn("cannot tell the peers that this node leaves", zap.Error(err))
 	}
 }
 
@@ -321,6 +321,6 @@ func (m *mesh) stop() {
 		return
 	}
 	if err := m.gossip.Stop(); err != nil {
-		m.log.Warn("stopping", zap.Error(err))
+		m.log.Warn("gossip did not stop cleanly", zap.Error(err))
 	}
 }

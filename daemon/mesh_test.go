@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 	"github.com/kuberelay/kuberelay/auth"
 	"github.com/kuberelay/kuberelay/auth/identify"
 	"github.com/kuberelay/kuberelay/auth/policy"
+	"github.com/kuberelay/kuberelay/balancer"
 	"github.com/kuberelay/kuberelay/config"
 	"github.com/kuberelay/kuberelay/daemon"
 	"github.com/kuberelay/kuberelay/gossip"
@@ -29,10 +31,11 @@ type hosts struct {
 	dir     string
 	servers []*fakeapi.Server
 	seed    string // where the first one is reached
+	policy  balancer.Policy
 }
 
 func newHosts(t testing.TB, servers int) *hosts {
-	h := &hosts{t: t, dir: t.TempDir(), servers: nil}
+	h := &hosts{t: t, dir: t.TempDir(), policy: balancer.PolicySticky}
 	h.servers = append(h.servers, newServers(t, servers)...)
 	h.file("key", gossip.NewKey())
 	h.file("broker", brokerToken)
@@ -61,6 +64,7 @@ func (h *hosts) configuration(name string, clients ...string) *config.Configurat
 	cfg := configuration(h.servers)
 	cluster := "of-" + name
 	cfg.Clusters[0].Name = cluster
+	cfg.Clusters[0].Balancer.Policy = h.policy
 	cfg.Credentials = []auth.CredentialConfig{{Name: "broker", TokenFile: filepath.Join(h.dir, "broker")}}
 	cfg.Policies = []policy.Config{{Name: "all", Rules: []policy.Rule{{Verbs: []string{"*"}, APIGroups: []string{"*"}, Resources: []string{"*"}}}}}
 	for _, client := range clients {
@@ -115,13 +119,7 @@ func (h *hosts) stop(r *relay) {
 // eventually waits until something holds of a host's status.
 func (h *hosts) eventually(what string, r *relay, holds func(admin.Status) bool) {
 	h.t.Helper()
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for deadline := time.Now().Add(15 * time.Second); !holds(r.Daemon.Status()); <-tick.C {
-		if time.Now().After(deadline) {
-			h.t.Fatalf("not within 15 s: %s; status %+v", what, r.Daemon.Status())
-		}
-	}
+	awaitStatus(h.t, r.Daemon, what, holds)
 }
 
 func sees(n int) func(admin.Status) bool {
@@ -269,31 +267,117 @@ func TestClientThatComesLaterIsRevoked(t *testing.T) {
 	}
 }
 
-// TestPeersWordTakesNoServerOut: a server that one host cannot reach is used by
-// the others, and the status shows who sees what.
+// foreign is a node of the mesh that is no daemon: it says what the test says.
+func (h *hosts) foreign(name string) *gossip.Mesh {
+	h.t.Helper()
+	m, err := gossip.New(gossip.Config{
+		BindAddress: "127.0.0.1:0", NodeName: name, Peers: []string{h.seed}, SecretKeyFiles: []string{filepath.Join(h.dir, "key")},
+	}, gossip.Options{})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.t.Cleanup(func() {
+		if err := m.Stop(); err != nil {
+			h.t.Errorf("stop %s: %v", name, err)
+		}
+	})
+	if err := m.Start(h.t.Context()); err != nil {
+		h.t.Fatal(err)
+	}
+	return m
+}
+
+// peerSees says that a peer's view of a server is in the status.
+func peerSees(peer, server, state string) func(admin.Status) bool {
+	return func(s admin.Status) bool {
+		for _, p := range s.Peers {
+			for _, o := range p.Observations {
+				if p.Name == peer && o.Upstream == server && o.State == state {
+					return true
+				}
+			}
+		}
+		return false
+	}
+}
+
+// TestPeersWordTakesNoServerOut: a server that all peers call DOWN is probed,
+// stays READY, and still gets requests. The status shows what the peers see.
 func TestPeersWordTakesNoServerOut(t *testing.T) {
+	t.Parallel()
+	h := newHosts(t, 2)
+	h.policy = balancer.PolicyRoundRobin
+	a := h.start("a", "alice")
+	server := h.servers[1]
+	for i := range h.servers {
+		a.awaitState(i, "READY")
+	}
+	for _, name := range []string{"liar-1", "liar-2"} {
+		err := h.foreign(name).Observe(gossip.Observation{Upstream: gossip.UpstreamID(server.URL, server.CAPEM), State: gossip.StateDown, Reason: "so it says"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.eventually("a knows what "+name+" says", a, peerSees(name, server.Addr, "DOWN"))
+	}
+	probes := len(server.Requests("GET /readyz"))
+	server.Await("GET /readyz", probes+2) // the word has been taken in by now
+	if got := a.state(1); got.State != "READY" {
+		t.Errorf("the server is %s (%s) on the word of peers", got.State, got.Reason)
+	}
+	for range 10 {
+		if got := a.code(pods, "token-of-alice"); got != http.StatusOK {
+			t.Fatalf("alice: %d", got)
+		}
+	}
+	if got := len(server.Requests("GET " + pods)); got != 5 {
+		t.Errorf("of 10 requests in turn %d went to the server, want 5", got)
+	}
+	for _, e := range a.Daemon.Status().Events {
+		if e.Upstream == server.Addr && e.Kind == admin.EventState && !strings.HasPrefix(e.Text, "READY") {
+			t.Errorf("the server was not READY all the time: %s", e.Text)
+		}
+	}
+}
+
+// TestTheStatusShowsWhoSeesWhat: each host finds out by itself, and shows what
+// the other says.
+func TestTheStatusShowsWhoSeesWhat(t *testing.T) {
 	t.Parallel()
 	h := newHosts(t, 2)
 	a, b := h.start("a", "alice"), h.start("b", "alice")
 	h.eventually("a sees b", a, sees(1))
 	h.servers[1].Down()
 	for _, r := range []*relay{a, b} {
-		h.eventually("DOWN by itself", r, func(s admin.Status) bool { return s.Clusters[0].Upstreams[1].State == "DOWN" })
+		r.awaitState(1, "DOWN")
 	}
-	h.eventually("a knows what b sees", a, func(s admin.Status) bool {
-		for _, p := range s.Peers {
-			for _, o := range p.Observations {
-				if !p.Self && o.Cluster == "of-a" && o.Upstream == h.servers[1].Addr && o.State == "DOWN" {
+	h.eventually("a knows what b sees", a, peerSees("b", h.servers[1].Addr, "DOWN"))
+	h.servers[1].Up()
+	for _, r := range []*relay{a, b} {
+		r.awaitState(1, "READY")
+	}
+}
+
+// TestTheStatusShowsTwoNodesOfOneName: at a third node, and at the one that came
+// second.
+func TestTheStatusShowsTwoNodesOfOneName(t *testing.T) {
+	t.Parallel()
+	h := newHosts(t, 1)
+	a := h.start("a", "alice")
+	first := h.foreign("twin")
+	h.eventually("a sees the first", a, sees(1))
+	second := h.start("twin", "alice")
+	conflict := func(name, with string) func(admin.Status) bool {
+		return func(s admin.Status) bool {
+			for _, p := range s.Peers {
+				if p.Name == name && p.NameConflict == with {
 					return true
 				}
 			}
+			return false
 		}
-		return false
-	})
-	h.servers[1].Up()
-	for _, r := range []*relay{a, b} {
-		h.eventually("READY again", r, func(s admin.Status) bool { return s.Clusters[0].Upstreams[1].State == "READY" })
 	}
+	h.eventually("a shows the second", a, conflict("twin", second.Daemon.Status().Peers[0].Address))
+	h.eventually("the second shows the first", second, conflict("twin", first.Addr().String()))
 }
 
 // TestGossipIsSwitchedByARestartAlone: a reload says so, and changes nothing.

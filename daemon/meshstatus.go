@@ -29,13 +29,13 @@ func (m *mesh) fill(s *admin.Status) {
 		}
 	}
 	s.Peers = append(s.Peers, admin.PeerStatus{
-		Name: snapshot.Node, Address: snapshot.Address, Self: true, State: admin.PeerAlive,
+		Name: snapshot.Node, Address: snapshot.Address, Self: true, NameConflict: snapshot.Rival, State: admin.PeerAlive,
 		Version: m.daemon.options.Version, ConfigHash: m.daemon.parts.Load().hash, KeyIDs: snapshot.KeyIDs,
-		UDP: admin.UDPOk, Observations: observations[snapshot.Node],
+		UDP: admin.UDPOK, Observations: observations[snapshot.Node],
 	})
 	for _, p := range snapshot.Peers {
 		s.Peers = append(s.Peers, admin.PeerStatus{
-			Name: p.Name, Address: p.Address, State: peerStates[p.State], Version: p.Version, ConfigHash: p.ConfigHash,
+			Name: p.Name, Address: p.Address, NameConflict: p.Rival, State: peerStates[p.State], Version: p.Version, ConfigHash: p.ConfigHash,
 			KeyIDs: p.KeyIDs, AdminAddress: p.AdminAddress, LastHeard: p.LastHeard, UDP: p.UDP, Observations: observations[p.Name],
 		})
 	}

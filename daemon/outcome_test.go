@@ -153,3 +153,51 @@ func TestAPFAnswerIsByteIdentical(t *testing.T) {
 		}
 	}
 }
+
+// TestShutdownOfWhatIsBeyondIsNotTheServers has a pod and an aggregated API
+// answer as an API server does that shuts down.
+func TestShutdownOfWhatIsBeyondIsNotTheServers(t *testing.T) {
+	r := start(t, servers(t, 2))
+	bound := r.bound()
+	const pod = "/api/v1/namespaces/x/pods/p/proxy/api"
+	fault := fakeapi.ShuttingDown503()
+	r.all("POST "+pod, fault)
+	if got := r.do("POST", pod, "{}"); got.Code != 503 {
+		t.Errorf("answer %+v, want the pod's", got)
+	}
+	if n := r.received("POST " + pod); n != 1 {
+		t.Errorf("the pod got the request %d times, want once", n)
+	}
+	const metrics = "/apis/metrics.k8s.io/v1beta1/nodes"
+	r.all("GET "+metrics, fault)
+	if got := r.do("GET", metrics, ""); got.Code != 503 {
+		t.Errorf("answer %+v, want the aggregated API's", got)
+	}
+	if n := r.received("GET " + metrics); n > 2 {
+		t.Errorf("the aggregated API was asked %d times, want twice at most", n)
+	}
+	if n := r.Logs.FilterMessage("API server is DEGRADED").Len(); n != 0 {
+		t.Errorf("%d changes to DEGRADED, want none: %+v", n, r.state(bound))
+	}
+	// The API server's own says so by its Connection: close.
+	r.Servers[bound].Handle("POST "+pod, fakeapi.ShuttingDown429())
+	r.Servers[1-bound].Handle("POST "+pod, fakeapi.Text(200, "fine"))
+	if got := r.do("POST", pod, "{}"); got.Code != 200 {
+		t.Errorf("answer %+v, want the other API server's", got)
+	}
+}
+
+// TestBrokenAnswerOfAnAggregatedAPIMovesNoBreaker: the API server breaks its own
+// answer off when that of the aggregated API breaks off, and is not to blame.
+func TestBrokenAnswerOfAnAggregatedAPIMovesNoBreaker(t *testing.T) {
+	r := start(t, servers(t, 1))
+	r.all("GET /apis/metrics.k8s.io/v1beta1/nodes", fakeapi.RSTMidBody(1<<20, 1000))
+	for range 10 {
+		if got := r.do("GET", "/apis/metrics.k8s.io/v1beta1/nodes", ""); got.Err == nil {
+			t.Fatalf("answer %+v, want it broken off", got)
+		}
+	}
+	if s := r.state(0); s.Breaker != "closed" || r.Logs.FilterMessage("API server is SUSPECT").Len() != 0 {
+		t.Errorf("breaker %s, state %s (%s), want closed and READY all the time", s.Breaker, s.State, s.Reason)
+	}
+}

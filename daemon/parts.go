@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"errors"
 	"fmt"
 	"reflect"
 
@@ -15,8 +14,8 @@ import (
 	"github.com/kuberelay/kuberelay/proxy"
 )
 
-// parts are what one configuration is made of. They are not changed: a reload
-// makes others, which take over whatever has not changed.
+// parts are what a configuration was built into. They do not change: a reload
+// builds others, which take over whatever has not changed.
 type parts struct {
 	config      *config.Configuration
 	hash        string // of what hosts have in common
@@ -27,11 +26,11 @@ type parts struct {
 	access      *proxy.Access
 
 	updates []update // listeners that stay, and what they are to serve
-	fresh   fresh    // what is not of the parts before
+	fresh   fresh    // what was not taken over
 }
 
-// fresh is what was made for these parts: to be started, or closed again if
-// they cannot be used.
+// fresh is what was newly made for these parts: to be started, or closed again
+// if they cannot be used.
 type fresh struct {
 	clusters    []*cluster
 	credentials []*credential
@@ -40,8 +39,8 @@ type fresh struct {
 	names       []string // of what changed, for people
 }
 
-// build makes the parts of cfg, out of the old ones as far as they are the
-// same. Nothing is started, and with an error nothing has changed.
+// build makes the parts of cfg, and takes over old ones where nothing has
+// changed. It starts nothing, and an error leaves everything as it was.
 func (d *Daemon) build(cfg *config.Configuration, old *parts) (*parts, error) {
 	p := &parts{config: cfg, hash: cfg.Hash(), credentials: make(map[string]*credential)}
 	if err := d.fill(p, old); err != nil {
@@ -183,8 +182,9 @@ func (p *parts) cluster(name string) *cluster {
 	return nil
 }
 
-// sameSource says whether a service account's token is one of the same cluster
-// as before: what one cluster has signed is not for another of its name.
+// sameSource reports whether a service account's token comes from the same
+// cluster as before: what one cluster has signed is not for another of its
+// name.
 func (p *parts) sameSource(c auth.CredentialConfig, old *parts) bool {
 	return c.ServiceAccountToken == nil ||
 		p.cluster(c.ServiceAccountToken.Cluster) == old.cluster(c.ServiceAccountToken.Cluster)
@@ -201,7 +201,7 @@ func (p *parts) credential(name string) *credential {
 
 func (f *fresh) add(kind, name string) { f.names = append(f.names, kind+" "+name) }
 
-// close gives back what was made and never started.
+// close closes what was made and never started.
 func (f *fresh) close() {
 	for _, c := range f.clusters {
 		c.close()
@@ -215,11 +215,7 @@ func (f *fresh) close() {
 	_ = f.audit.Close() // nothing was written
 }
 
-// errRestart marks what a reload cannot change.
-var errRestart = errors.New("takes effect at the next restart")
-
-// needRestart says what differs in parts of the configuration that are read
-// once.
+// needRestart warns of changes in what is only read at start.
 func (d *Daemon) needRestart(old, now *config.Configuration) {
 	for _, c := range []struct {
 		field   string
@@ -230,7 +226,7 @@ func (d *Daemon) needRestart(old, now *config.Configuration) {
 		{"stateFile", old.StateFile != now.StateFile},
 	} {
 		if c.changed {
-			d.log.Warn("a change of the configuration "+errRestart.Error(), zap.String("field", c.field))
+			d.log.Warn("a change of the configuration takes effect at the next restart", zap.String("field", c.field))
 		}
 	}
 }

@@ -26,7 +26,7 @@ func (r *recorder) End(kind string, rec *proxy.Record) {
 	r.gauge(rec.Cluster, kind).Dec()
 	code := rec.Code
 	if code == 0 {
-		code = statusClientClosed
+		code = proxy.StatusClientClosed
 	}
 	client := ""
 	if rec.Caller != nil {
@@ -46,6 +46,7 @@ func (r *recorder) End(kind string, rec *proxy.Record) {
 		return
 	}
 	fields := []zap.Field{
+		zap.String("listener", rec.Listener),
 		zap.String("method", rec.Method),
 		zap.String("path", rec.Path),
 		zap.Int("code", code),
@@ -71,14 +72,14 @@ func (r *recorder) End(kind string, rec *proxy.Record) {
 	r.access.Info("request", fields...)
 }
 
-// cuts are the metric's names of what is ended from here.
+// cuts maps close reasons to the label of streams_cut_total.
 var cuts = map[proxy.CloseReason]string{
 	proxy.CloseRevoked: admin.CutRevoked, proxy.CloseExpired: admin.CutExpired, proxy.CloseRemoved: admin.CutReload, proxy.CloseReload: admin.CutReload,
 	proxy.ClosePolicy: admin.CutPolicy, proxy.CloseCredential: admin.CutCredential,
 	proxy.CloseDrain: admin.CutDrain, proxy.CloseShutdown: admin.CutShutdown,
 }
 
-// count counts what was ended from here, and the refusals that come after the
+// count counts what kuberelay has ended, and what it has refused after the
 // gates.
 func (r *recorder) count(rec *proxy.Record) {
 	if reason, cut := cuts[rec.CloseReason]; cut {
@@ -101,10 +102,6 @@ func (r *recorder) gauge(cluster, kind string) admin.Gauge {
 	return r.metrics.Stream(kind)
 }
 
-// statusClientClosed stands for "the client left before the answer" in
-// metrics and logs, as nginx has it.
-const statusClientClosed = 499
-
 // Denied implements proxy.Recorder.
 func (r *recorder) Denied(req *http.Request, d proxy.Denial) {
 	r.metrics.Denied(d.Reason)
@@ -112,6 +109,7 @@ func (r *recorder) Denied(req *http.Request, d proxy.Denial) {
 		return
 	}
 	r.access.Info("request refused",
+		zap.String("listener", r.listener),
 		zap.String("method", req.Method),
 		zap.String("path", req.URL.Path),
 		zap.Int("code", d.Code),

@@ -1,11 +1,8 @@
 package daemon_test
 
 import (
-	"bufio"
 	"fmt"
 	"net/http"
-	"strconv"
-	"strings"
 	"testing"
 
 	"github.com/kuberelay/kuberelay/config"
@@ -61,7 +58,7 @@ func TestRefusedRequestsAreSeen(t *testing.T) {
 				t.Fatalf("%d lines in the access log, want one", len(lines))
 			}
 			got := lines[0].ContextMap()
-			if got["reason"] != tc.reason || got["path"] != tc.path || got["method"] != tc.method || fmt.Sprint(got["code"]) != fmt.Sprint(tc.code) {
+			if got["listener"] != "proxy" || got["reason"] != tc.reason || got["path"] != tc.path || got["method"] != tc.method || fmt.Sprint(got["code"]) != fmt.Sprint(tc.code) {
 				t.Errorf("access log: %v", got)
 			}
 			if n := r.received(tc.method + " " + tc.path); n != 0 {
@@ -90,28 +87,4 @@ func TestRefusedCredentialIsCounted(t *testing.T) {
 	if n := r.metric(series); n != 1 {
 		t.Errorf("%s is %d after a client's own credential was refused, want 1", series, n)
 	}
-}
-
-// metric is the value of one series of /metrics.
-func (r *relay) metric(series string) (n int) {
-	r.t.Helper()
-	req, err := http.NewRequestWithContext(r.t.Context(), "GET", "http://"+r.Daemon.AdminAddr().String()+"/metrics", http.NoBody)
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	resp, err := r.Client.Do(req)
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
-		if count, ok := strings.CutPrefix(lines.Text(), series+" "); ok {
-			if n, err = strconv.Atoi(count); err != nil {
-				r.t.Fatal(err)
-			}
-			return n
-		}
-	}
-	r.t.Fatalf("/metrics has no series %s", series)
-	return 0
 }

@@ -2,6 +2,8 @@ package daemon_test
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"io"
 	"net/http"
 	"strings"
@@ -91,31 +93,8 @@ func start(t testing.TB, servers []*fakeapi.Server, edit ...func(*config.Configu
 	if err != nil {
 		t.Fatal(err)
 	}
-	transport := &http.Transport{MaxIdleConnsPerHost: 64, DisableCompression: true}
-	r := &relay{t: t, Daemon: d, Servers: servers, Logs: logs, Client: &http.Client{
-		Transport:     transport,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}}
-	t.Cleanup(func() {
-		transport.CloseIdleConnections()
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		defer cancel()
-		if err := d.Stop(ctx); err != nil {
-			t.Errorf("stop: %v", err)
-		}
-		if t.Failed() {
-			for _, e := range logs.All() {
-				t.Logf("%s %s %v", e.Level, e.Message, e.ContextMap())
-			}
-		}
-	})
-	if err := d.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	r.URL = "http://" + d.Addr("proxy").String()
-	for i := range servers {
-		r.awaitState(i, "READY")
-	}
+	r := relayOf(t, d, servers, logs)
+	r.start()
 	return r
 }
 
@@ -211,4 +190,103 @@ func (r *relay) received(pattern string) int {
 		n += len(s.Requests(pattern))
 	}
 	return n
+}
+
+// transportFor reaches a fake API server without kuberelay.
+func transportFor(t testing.TB, s *fakeapi.Server) *http.Transport {
+	t.Helper()
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(s.CAPEM) {
+		t.Fatal("no certificate in the CA's PEM")
+	}
+	return &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, DisableCompression: true}
+}
+
+func readAll(t testing.TB, resp *http.Response) string {
+	t.Helper()
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// awaitStatus waits until something holds of a daemon's status.
+func awaitStatus(t testing.TB, d *daemon.Daemon, what string, holds func(admin.Status) bool) {
+	t.Helper()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(15 * time.Second); !holds(d.Status()); <-tick.C {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within 15 s: %s; status %+v", what, d.Status())
+		}
+	}
+}
+
+// newDaemon builds a daemon that is stopped with the test.
+func newDaemon(t testing.TB, cfg *config.Configuration) *daemon.Daemon {
+	t.Helper()
+	d, err := daemon.New(cfg, daemon.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		defer cancel()
+		if err := d.Stop(ctx); err != nil {
+			t.Errorf("stop: %v", err)
+		}
+	})
+	return d
+}
+
+// start starts the daemon and waits until all its servers are READY.
+func (r *relay) start() {
+	r.t.Helper()
+	if err := r.Daemon.Start(r.t.Context()); err != nil {
+		r.t.Fatal(err)
+	}
+	if addr := r.Daemon.Addr("proxy"); addr != nil {
+		r.URL = "http://" + addr.String()
+	}
+	for i := range r.Servers {
+		r.awaitState(i, "READY")
+	}
+}
+
+// relayOf wraps a daemon, and stops it with the test.
+func relayOf(t testing.TB, d *daemon.Daemon, servers []*fakeapi.Server, logs *observer.ObservedLogs) *relay {
+	transport := &http.Transport{MaxIdleConnsPerHost: 64, DisableCompression: true}
+	t.Cleanup(func() {
+		transport.CloseIdleConnections()
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		defer cancel()
+		if err := d.Stop(ctx); err != nil {
+			t.Errorf("stop: %v", err)
+		}
+		if t.Failed() {
+			for _, e := range logs.All() {
+				t.Logf("%s %s %v", e.Level, e.Message, e.ContextMap())
+			}
+		}
+	})
+	return &relay{t: t, Daemon: d, Servers: servers, Logs: logs, Client: &http.Client{
+		Transport:     transport,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}
+}
+
+// await waits until something holds.
+func (r *relay) await(what string, holds func() bool) {
+	r.t.Helper()
+	deadline := time.Now().Add(10 * time.Second)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !holds() {
+		if time.Now().After(deadline) {
+			r.t.Fatalf("within 10 s: not %s", what)
+		}
+		<-tick.C
+	}
 }

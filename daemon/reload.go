@@ -27,7 +27,7 @@ type reloadState struct {
 	err    error     // why it was refused
 }
 
-// update is a listener that gets something else to serve.
+// update is a listener that is to serve something else.
 type update struct {
 	listener *listener
 	serving  *serving
@@ -37,16 +37,16 @@ var errStopping = errors.New("kuberelay is stopping")
 
 var errNoFile = errors.New("there is no configuration file to load: it was given as flags")
 
-// Reload reads the configuration file anew and puts it into force, as a whole
-// or not at all; it returns what changed, for people. What has not changed
-// goes on undisturbed. What a client has open and would not be allowed now is
-// cut. The audit log and the certificates of listeners are opened anew in any
-// case. A key ring with which a peer that is there would be lost is refused.
+// Reload reads the configuration file again and puts it into force, as a whole
+// or not at all; it returns what changed, for people. What has not changed goes
+// on undisturbed. What a client has open and would not be allowed now is cut.
+// The audit log and the certificates of listeners are opened again in any case.
+// A key ring that would cut off a peer is refused.
 func (d *Daemon) Reload(ctx context.Context) (changed []string, err error) {
 	return d.reload(ctx, false)
 }
 
-// reload is Reload. With force, peers may be lost by it.
+// reload is Reload. With force, it may cut off peers.
 func (d *Daemon) reload(ctx context.Context, force bool) (changed []string, err error) {
 	if d.options.Load == nil {
 		return nil, errNoFile
@@ -60,10 +60,10 @@ func (d *Daemon) reload(ctx context.Context, force bool) (changed []string, err 
 	defer func() { d.noteReload(hash, err) }()
 
 	old := d.parts.Load()
-	// Rotated away, perhaps: the file in force is the one of this name again.
+	// It may have been rotated: then the file of this name is another one.
 	reopened := old.audit.Reopen()
 	if reopened != nil {
-		d.log.Error("the audit log", zap.Error(reopened))
+		d.log.Error("cannot reopen the audit log", zap.Error(reopened))
 	}
 	d.refreshCertificates()
 	cfg, err := d.options.Load()
@@ -102,7 +102,7 @@ func (d *Daemon) replace(ctx context.Context, cfg *config.Configuration, old *pa
 	}
 	d.publishing.Lock()
 	d.parts.Store(next)
-	next.access.Revoked = d.intents.revocations() // as of now: operators do not wait for a reload
+	next.access.Revoked = d.intents.revocations() // the current ones: operators do not wait for a reload
 	d.publish(next.access)
 	d.publishing.Unlock()
 	d.mesh.learn()
@@ -127,8 +127,8 @@ func (d *Daemon) replace(ctx context.Context, cfg *config.Configuration, old *pa
 	return changed, nil
 }
 
-// publish makes another generation of access the one that counts, and ends
-// what it does not allow. It returns how much that was. d.publishing is held.
+// publish puts another generation of access into force, and ends what that does
+// not allow. It returns how much that was. d.publishing is held.
 func (d *Daemon) publish(a *proxy.Access) (cut int) {
 	d.access.Store(a)
 	d.tellRevoked()
@@ -136,7 +136,7 @@ func (d *Daemon) publish(a *proxy.Access) (cut int) {
 	return d.registry.Review(func(c *proxy.Caller) error { return a.Review(c, now) })
 }
 
-// tellRevoked counts revoked clients for the metrics.
+// tellRevoked updates the metric of revoked clients.
 func (d *Daemon) tellRevoked() { d.metrics.Revoked(len(d.access.Load().Revoked)) }
 
 // retire ends what the new parts have not taken over.
@@ -163,7 +163,7 @@ func (d *Daemon) retire(old, next *parts) {
 		})
 	}
 	if old.audit != next.audit {
-		_ = old.audit.Close() // requests of before write to the new one
+		_ = old.audit.Close() // earlier requests write to the new one
 	}
 }
 
@@ -173,19 +173,10 @@ func (d *Daemon) retireCluster(c *cluster, grace time.Duration) {
 	ctx, cancel := context.WithTimeout(d.background, grace)
 	defer cancel()
 	d.registry.LeaveCluster(ctx, c.path)
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for d.registry.Uses(c.path) {
-		select {
-		case <-tick.C:
-			continue
-		case <-ctx.Done():
-		}
-		break
-	}
+	poll(ctx, 50*time.Millisecond, func() bool { return !d.registry.Uses(c.path) })
 	if now := d.parts.Load().cluster(c.config.Name); now == nil || now.config.Kubeconfig != c.config.Kubeconfig {
 		// What is still open leads to a cluster that is not configured any more.
-		d.registry.EndCluster(c.path, proxy.Ended(proxy.CloseRemoved, "the cluster was removed from the configuration, or is another one now"))
+		d.registry.EndCluster(c.path, proxy.NewEndedError(proxy.CloseRemoved, "the cluster was removed from the configuration, or is another one now"))
 	}
 	c.close()
 	if d.parts.Load().cluster(c.config.Name) == nil {
@@ -193,7 +184,7 @@ func (d *Daemon) retireCluster(c *cluster, grace time.Duration) {
 	}
 }
 
-// noteReload remembers how an attempt ended, and says so.
+// noteReload records how an attempt ended, and logs it.
 func (d *Daemon) noteReload(hash string, err error) {
 	now := time.Now()
 	state := *d.reloads.Load()
@@ -238,11 +229,11 @@ func hashFile(path string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// filePoll is how often the configuration file and certificates are looked at.
+// filePoll is how often the configuration file and certificates are checked.
 const filePoll = time.Second
 
 // watchFiles loads the configuration file when it has changed and then stayed
-// the same for one look.
+// the same for one check.
 func (d *Daemon) watchFiles(ctx context.Context) {
 	tick := time.NewTicker(filePoll)
 	defer tick.Stop()
@@ -266,9 +257,9 @@ func (d *Daemon) watchFiles(ctx context.Context) {
 		case changing:
 			changing = false
 			if state := d.reloads.Load(); state.err == nil && hashFile(d.options.ConfigFile) == state.hash {
-				continue // written anew, or loaded already by request
+				continue // rewritten as it was, or loaded already on request
 			}
-			_, _ = d.Reload(ctx) // noteReload has said it
+			_, _ = d.Reload(ctx) // noteReload has logged it
 		}
 	}
 }

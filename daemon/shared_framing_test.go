@@ -2,7 +2,6 @@ package daemon_test
 
 import (
 	"fmt"
-	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -159,107 +158,6 @@ func TestSharedSpeaksHTTP1(t *testing.T) {
 		if strings.HasPrefix(q.Target, pods) || q.Target == "/" {
 			t.Errorf("arrived: %s %s", q.Method, q.Target)
 		}
-	}
-}
-
-// TestSharedUpgradesHaveNoBody refuses those that announce one.
-func TestSharedUpgradesHaveNoBody(t *testing.T) {
-	t.Parallel()
-	r := startTeam(t, 1)
-	r.all("*", fakeapi.Upgrade(""))
-	for name, body := range map[string]string{
-		"length":  "\nContent-Length: 4\r\n\r\nbody",
-		"chunked": "\nTransfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n",
-	} {
-		for _, offer := range []string{websocket, spdy} {
-			w := r.connect("proxy")
-			head, tail, _ := strings.Cut(body, "\r\n\r\n")
-			w.send(lines("POST "+podExec+" HTTP/1.1\nHost: localhost\n"+markHeader+": "+name+bearer(aliceToken)+offer+head) + tail +
-				lines("GET "+pods+" HTTP/1.1\nHost: localhost\n"+markHeader+": "+name+bearer(aliceToken)))
-			if got := w.receive("POST"); got.Code != 400 {
-				t.Errorf("%s: answer %d %s", name, got.Code, got.Body)
-			}
-			_, _ = io.Copy(io.Discard, w.in) // to the connection's end, which may be a reset
-			if arrived := r.arrived(name); len(arrived) != 0 {
-				t.Errorf("%s: arrived: %+v", name, arrived)
-			}
-		}
-	}
-}
-
-// TestSharedFailedUpgradeEndsTheConnection: what a client has sent after an
-// upgrade that failed is never read as a request (CVE-2018-1002105).
-func TestSharedFailedUpgradeEndsTheConnection(t *testing.T) {
-	t.Parallel()
-	r := startTeam(t, 1)
-	second := func(mark string) string {
-		return lines("GET " + secrets + " HTTP/1.1\nHost: localhost\n" + markHeader + ": second-" + mark + bearer(aliceToken))
-	}
-	for mark, c := range map[string]struct {
-		answer http.Handler
-		code   int
-	}{
-		"403":       {fakeapi.Status(403, "Forbidden", "no", 0), 403},
-		"500":       {fakeapi.Text(500, "no"), 500},
-		"200":       {fakeapi.Text(200, "fine"), 502},
-		"302":       {fakeapi.Respond(302, "", "Location", "https://evil.example/"), 502},
-		"101-none":  {verbatim("HTTP/1.1 400 Bad\r\nContent-Length: 0\r\n\r\n"), 400},
-		"cut":       {fakeapi.RST(), 502},
-		"malformed": {verbatim("HTTP/1.1 1x1 ?\r\n\r\n"), 502},
-	} {
-		r.all("GET "+podExec, c.answer)
-		for _, offer := range []string{websocket, spdy} {
-			w := r.connect("proxy")
-			w.send(lines("GET "+podExec+" HTTP/1.1\nHost: localhost\n"+markHeader+": first-"+mark+bearer(aliceToken)+offer) + second(mark))
-			if got := w.receive("GET"); got.Code != c.code {
-				t.Errorf("%s: answer %d %s, want %d", mark, got.Code, got.Body, c.code)
-			}
-			_, _ = io.Copy(io.Discard, w.in) // to the connection's end, which may be a reset
-		}
-		if n := len(r.arrived("first-" + mark)); n != 2 {
-			t.Errorf("%s: %d upgrades arrived, want 2", mark, n)
-		}
-		if arrived := r.arrived("second-" + mark); len(arrived) != 0 {
-			t.Errorf("%s: what came after the upgrade arrived: %+v", mark, arrived)
-		}
-	}
-}
-
-// TestSharedRedirectsLeadNowhereElse: the credential follows no redirect, and
-// neither does a client.
-func TestSharedRedirectsLeadNowhereElse(t *testing.T) {
-	t.Parallel()
-	r := startTeam(t, 1)
-	evil := fakeapi.New(t, fakeapi.Options{})
-	own := r.Servers[0].URL
-	for name, c := range map[string]struct {
-		code           int
-		location, want string // "": 502 and no Location
-	}{
-		"another server":         {302, evil.URL + "/x", ""},
-		"another server, 307":    {307, evil.URL + "/x", ""},
-		"another server, 201":    {201, evil.URL + "/x", ""},
-		"another server, 200":    {200, evil.URL + "/x", ""},
-		"without a scheme":       {302, "//" + evil.Addr + "/x", ""},
-		"three slashes":          {302, "///" + evil.Addr + "/x", ""},
-		"another port":           {302, "https://127.0.0.1:1/x", ""},
-		"with a user":            {302, "https://" + r.Servers[0].Addr + "@" + evil.Addr + "/x", ""},
-		"its own origin":         {302, own + "/api/v1/x?y=z", "/api/v1/x?y=z"},
-		"its own, with a user":   {302, strings.Replace(own, "://", "://u:p@", 1) + "/api", "/api"},
-		"a path":                 {301, "/api/v1/x/", "/api/v1/x/"},
-		"a path of a new object": {201, "/api/v1/x/y", "/api/v1/x/y"},
-	} {
-		r.all("GET "+pods, fakeapi.Respond(c.code, "body", "Location", c.location))
-		got := r.ask(t, "GET "+pods+" HTTP/1.1\nHost: localhost"+bearer(aliceToken))
-		if want := map[bool]int{true: 502, false: c.code}[c.want == ""]; got.Code != want || got.Header.Get("Location") != c.want {
-			t.Errorf("%s: answer %d %v, want %d and Location %q", name, got.Code, got.Header, want, c.want)
-		}
-		if strings.Contains(got.Raw, evil.Addr) || strings.Contains(got.Raw, brokerToken) {
-			t.Errorf("%s: answer %s", name, got.Raw)
-		}
-	}
-	if n := len(evil.Requests()); n != 0 {
-		t.Errorf("the other server received %d requests", n)
 	}
 }
 

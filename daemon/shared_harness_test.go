@@ -2,25 +2,19 @@ package daemon_test
 
 import (
 	"bufio"
-	"context"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/hex"
-	"encoding/json"
-	"fmt"
 	"io"
 	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/google/uuid"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 	"k8s.io/client-go/rest"
@@ -126,15 +120,7 @@ func startTeam(t testing.TB, n int, edit ...func(*team, *config.Configuration)) 
 		t.Fatal(err)
 	}
 	r.relay = relayOf(t, d, test, logs)
-	if err := d.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if addr := d.Addr("proxy"); addr != nil {
-		r.URL = "http://" + addr.String()
-	}
-	for i := range test {
-		r.awaitState(i, "READY")
-	}
+	r.start()
 	return r
 }
 
@@ -197,28 +183,6 @@ func (r *team) share(cfg *config.Configuration) {
 	cfg.Audit = audit.Config{File: r.path("audit"), Level: audit.LevelMetadata, OnFailure: audit.OnFailureBlock}
 }
 
-// relayOf wraps a daemon that [start] has not made, and ends it with the test.
-func relayOf(t testing.TB, d *daemon.Daemon, servers []*fakeapi.Server, logs *observer.ObservedLogs) *relay {
-	transport := &http.Transport{MaxIdleConnsPerHost: 64, DisableCompression: true}
-	t.Cleanup(func() {
-		transport.CloseIdleConnections()
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		defer cancel()
-		if err := d.Stop(ctx); err != nil {
-			t.Errorf("stop: %v", err)
-		}
-		if t.Failed() {
-			for _, e := range logs.All() {
-				t.Logf("%s %s %v", e.Level, e.Message, e.ContextMap())
-			}
-		}
-	})
-	return &relay{t: t, Daemon: d, Servers: servers, Logs: logs, Client: &http.Client{
-		Transport:     transport,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}}
-}
-
 func tokenMatch(token string) identify.Match {
 	sum := sha256.Sum256([]byte(token))
 	return identify.Match{TokenSHA256: hex.EncodeToString(sum[:])}
@@ -245,16 +209,21 @@ func (r *team) file(name, content string) string {
 	return path
 }
 
+// loads sets what a reload gets for the configuration file.
+func (r *team) loads(load func() (*config.Configuration, error)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.next = load
+}
+
 // reload puts the configuration of the start, edited, into force.
 func (r *team) reload(edit func(*config.Configuration)) {
 	r.t.Helper()
-	r.mu.Lock()
-	r.next = func() (*config.Configuration, error) {
+	r.loads(func() (*config.Configuration, error) {
 		cfg := r.base()
 		edit(cfg)
 		return cfg, nil
-	}
-	r.mu.Unlock()
+	})
 	if _, err := r.Daemon.Reload(r.t.Context()); err != nil {
 		r.t.Fatalf("reload: %v", err)
 	}
@@ -304,250 +273,20 @@ func (r *team) certificateUntil(name string, until time.Time) tls.Certificate {
 	return pair
 }
 
-// arrived are the requests with a mark that reached any API server.
-func (r *team) arrived(mark string) []fakeapi.Request {
-	all := r.seen(mark)
-	return append(all, slices.DeleteFunc(r.Other.Requests(), func(q fakeapi.Request) bool { return q.Header.Get(markHeader) != mark })...)
-}
-
 // bearer is the line by which a client is known.
 func bearer(token string) string { return "\nAuthorization: Bearer " + token }
 
-// asAlice and asBob are what the API servers are to receive of each.
-func asAlice() http.Header {
-	return http.Header{"Authorization": {"Bearer " + brokerToken}, "Impersonate-User": {"alice"}, "Impersonate-Group": {"dev", "qa"}}
+// singleListener is a listener that knows no clients and lets exec pass.
+func singleListener(name string) config.Listener {
+	l := config.DefaultListener(name, "127.0.0.1:0", "test")
+	l.Filter.RejectPaths = nil
+	return l
 }
 
-func asBob() http.Header {
-	return http.Header{"Authorization": {"Bearer " + brokerToken}, "Impersonate-User": {"bob"}, "Impersonate-Group": {"ops"}}
-}
-
-// identityOf are the fields of a request that say who makes it, in whatever
-// spelling.
-func identityOf(h http.Header) http.Header {
-	found := http.Header{}
-	for name, values := range h {
-		if plain := plainName(name); plain == "authorization" || strings.HasPrefix(plain, "impersonate-") || strings.HasPrefix(plain, "x-remote-") {
-			found[name] = values
-		}
+// pointAt gives a cluster another kubeconfig, which leads to s.
+func pointAt(c *config.Cluster, s *fakeapi.Server) {
+	c.Kubeconfig.Path = "/another"
+	c.Connection.Load = func() (*rest.Config, error) {
+		return &rest.Config{Host: s.URL, BearerToken: testToken, TLSClientConfig: rest.TLSClientConfig{CAData: s.CAPEM}}, nil
 	}
-	return found
-}
-
-// plainName is a field's name as the most careless server reads it.
-func plainName(name string) string { return strings.ReplaceAll(strings.ToLower(name), "_", "-") }
-
-// neverUpstream are the fields that never reach an API server; a name that
-// ends in "-" is a prefix.
-var neverUpstream = []string{
-	"cookie", "cookie2", "x-remote-", "forwarded", "via", "proxy-", "x-real-ip", "x-original-", "x-client-ip", "x-forwarded-",
-	"http2-settings", "keep-alive", "trailer", "expect", "x-http-method", "x-http-method-override", "x-method-override", "origin",
-}
-
-// checkArrived holds one request that an API server received to what every one
-// has to be: made as the client, with nothing of its own about who it is.
-func checkArrived(t testing.TB, q fakeapi.Request, who http.Header) {
-	t.Helper()
-	if got := identityOf(q.Header); !sameFields(got, who) {
-		t.Errorf("%s %s arrived as %v, want %v", q.Method, q.Target, got, who)
-	}
-	for name, values := range q.Header {
-		plain := plainName(name)
-		if plain == "audit-id" && name != "Audit-Id" {
-			t.Errorf("%s %s arrived with %s: %q", q.Method, q.Target, name, values)
-		}
-		for _, never := range neverUpstream {
-			if plain != never && (!strings.HasSuffix(never, "-") || !strings.HasPrefix(plain, never)) {
-				continue
-			}
-			if name != "X-Forwarded-For" || !slices.Equal(values, []string{"127.0.0.1"}) { // the peer's own
-				t.Errorf("%s %s arrived with %s: %q", q.Method, q.Target, name, values)
-			}
-		}
-		if strings.Contains(strings.ToLower(strings.Join(values, ",")), "bearer.authorization") {
-			t.Errorf("%s %s arrived with the client's token in %s: %q", q.Method, q.Target, name, values)
-		}
-	}
-	if id := q.Header["Audit-Id"]; len(id) != 1 || uuid.Validate(id[0]) != nil {
-		t.Errorf("%s %s arrived with Audit-Id %q", q.Method, q.Target, id)
-	}
-	if upgrade := q.Header.Get("Upgrade"); upgrade != "" && upgrade != "websocket" && upgrade != "SPDY/3.1" {
-		t.Errorf("%s %s arrived with Upgrade: %s", q.Method, q.Target, upgrade)
-	}
-	if connection := q.Header["Connection"]; len(connection) > 0 && !slices.Equal(connection, []string{"Upgrade"}) {
-		t.Errorf("%s %s arrived with Connection: %q", q.Method, q.Target, connection)
-	}
-	if len(q.Trailer) > 0 {
-		t.Errorf("%s %s arrived with trailers %v", q.Method, q.Target, q.Trailer)
-	}
-}
-
-func sameFields(a, b http.Header) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for name, values := range a {
-		if !slices.Equal(values, b[name]) {
-			return false
-		}
-	}
-	return true
-}
-
-// event is a line of the audit log.
-type event struct {
-	AuditID, Stage, RequestURI, Verb string
-	User                             struct{ Username string }
-	ImpersonatedUser                 *struct {
-		Username string
-		Groups   []string
-	}
-	ResponseStatus *struct {
-		Code    int
-		Message string
-	}
-	Annotations map[string]string
-}
-
-// events are those of the audit log so far, of one request if an ID is given.
-func (r *team) events(id string) []event {
-	r.t.Helper()
-	raw, err := os.ReadFile(r.path("audit"))
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	var all []event
-	for line := range strings.Lines(string(raw)) {
-		var e event
-		if err := json.Unmarshal([]byte(line), &e); err != nil {
-			r.t.Fatalf("audit line %q: %v", line, err)
-		}
-		if id == "" || e.AuditID == id {
-			all = append(all, e)
-		}
-	}
-	return all
-}
-
-// awaitEvent waits for the event of a request at a stage.
-func (r *team) awaitEvent(stage string, is func(event) bool) event {
-	r.t.Helper()
-	var found event
-	r.await(fmt.Sprintf("an audit event %s", stage), func() bool {
-		for _, e := range r.events("") {
-			if e.Stage == stage && is(e) {
-				found = e
-				return true
-			}
-		}
-		return false
-	})
-	return found
-}
-
-// await waits until something holds.
-func (r *team) await(what string, holds func() bool) {
-	r.t.Helper()
-	deadline := time.Now().Add(10 * time.Second)
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for !holds() {
-		if time.Now().After(deadline) {
-			r.t.Fatalf("within 10 s: not %s", what)
-		}
-		<-tick.C
-	}
-}
-
-// watch opens a watch with a token and waits until it has begun.
-func (r *team) watch(token string) *openWatch {
-	r.t.Helper()
-	req, err := http.NewRequestWithContext(r.t.Context(), http.MethodGet, r.URL+pods+"?watch=1", nil)
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	req.Header.Set("Authorization", "Bearer "+token)
-	resp, err := r.Client.Do(req)
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	if resp.StatusCode != http.StatusOK {
-		r.t.Fatalf("watch: %d", resp.StatusCode)
-	}
-	w := &openWatch{t: r.t, id: resp.Header.Get("Audit-Id"), ended: make(chan error, 1), frames: make(chan string, 64)}
-	r.t.Cleanup(func() { resp.Body.Close() })
-	go func() {
-		in := bufio.NewReader(resp.Body)
-		for {
-			line, err := in.ReadString('\n')
-			if line != "" {
-				w.frames <- line
-			}
-			if err != nil {
-				w.ended <- err
-				return
-			}
-		}
-	}()
-	return w
-}
-
-// openWatch is a client's end of a watch.
-type openWatch struct {
-	t      testing.TB
-	id     string
-	frames chan string
-	ended  chan error // io.EOF: cleanly
-}
-
-// wantEnd wants the watch to end cleanly within the time a revocation has.
-func (w *openWatch) wantEnd() {
-	w.t.Helper()
-	limit := time.NewTimer(time.Second)
-	defer limit.Stop()
-	select {
-	case err := <-w.ended:
-		if err != io.EOF {
-			w.t.Errorf("the watch ended with %v, want a clean end", err)
-		}
-	case <-limit.C:
-		w.t.Error("the watch was still open after 1 s")
-	}
-}
-
-// wantOpen wants the watch to pass another event on.
-func (w *openWatch) wantOpen(send func()) {
-	w.t.Helper()
-	send()
-	limit := time.NewTimer(5 * time.Second)
-	defer limit.Stop()
-	select {
-	case <-w.frames:
-	case err := <-w.ended:
-		w.t.Errorf("the watch has ended with %v, want it open", err)
-	case <-limit.C:
-		w.t.Error("no event came through the watch")
-	}
-}
-
-// greeting is what a tunnel begins with: a whole frame of a WebSocket.
-const greeting = "\x82\x08greeting"
-
-// tunnelTo upgrades a connection with a token and waits for the greeting.
-func (r *team) tunnelTo(token, path, offer string) *wire {
-	r.t.Helper()
-	w := r.connect("proxy")
-	w.send(lines("GET " + path + " HTTP/1.1\nHost: localhost" + bearer(token) + offer))
-	if got := w.receive("GET"); got.Code != 101 {
-		r.t.Fatalf("upgrade: %d %s", got.Code, got.Body)
-	}
-	w.expect(greeting)
-	return w
-}
-
-// echoes proves that a tunnel is open.
-func (w *wire) echoes() {
-	w.t.Helper()
-	w.send("hello")
-	w.expect("hello")
 }

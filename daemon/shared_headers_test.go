@@ -8,6 +8,8 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/kuberelay/kuberelay/auth"
+	"github.com/kuberelay/kuberelay/config"
 	"github.com/kuberelay/kuberelay/internal/fakeapi"
 )
 
@@ -239,5 +241,35 @@ func TestSharedFoldedHeaders(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestSharedIdentityOfOneselfKeepsItsExtras: a client that asks to be itself
+// keeps the uid and the extras of its grant, such as OpenShift's scopes, which
+// restrict it.
+func TestSharedIdentityOfOneselfKeepsItsExtras(t *testing.T) {
+	t.Parallel()
+	r := startTeam(t, 1, func(_ *team, cfg *config.Configuration) {
+		as := &clientOf(cfg, "alice").Grants[0].Impersonate
+		as.UID, as.Extra = "7", map[string][]string{"scopes.authorization.openshift.io": {"user:info"}}
+	})
+	r.ask(t, "GET "+pods+" HTTP/1.1\nHost: localhost\n"+markHeader+": x\nImpersonate-User: alice\nImpersonate-Group: dev\nImpersonate-Group: qa"+bearer(aliceToken))
+	for _, q := range r.arrived("x") {
+		if q.Header.Get("Impersonate-Uid") != "7" || q.Header.Get("Impersonate-Extra-Scopes.authorization.openshift.io") != "user:info" {
+			t.Errorf("arrived as %v: without the restriction of the grant", identityOf(q.Header))
+		}
+	}
+}
+
+// TestSharedIdentityOfOneselfGetsNoGroupsOfOthers: the groups in
+// allowImpersonation are for the users in it, and not for the client itself.
+func TestSharedIdentityOfOneselfGetsNoGroupsOfOthers(t *testing.T) {
+	t.Parallel()
+	r := startTeam(t, 1, func(_ *team, cfg *config.Configuration) {
+		clientOf(cfg, "bob").AllowImpersonation = auth.AllowedImpersonation{Users: []string{"break-glass"}, Groups: []string{"system:masters"}}
+	})
+	got := r.ask(t, "GET "+pods+" HTTP/1.1\nHost: localhost\n"+markHeader+": x\nImpersonate-User: bob\nImpersonate-Group: system:masters"+bearer(bobToken))
+	for _, q := range r.arrived("x") {
+		t.Errorf("answer %d, arrived as %v", got.Code, identityOf(q.Header))
 	}
 }

@@ -271,3 +271,18 @@ func infoOf(q fakeapi.Request) (*request.RequestInfo, error) {
 	factory := request.RequestInfoFactory{APIPrefixes: sets.NewString("api", "apis"), GrouplessAPIPrefixes: sets.NewString("api")}
 	return factory.NewRequestInfo(&http.Request{Method: q.Method, URL: u})
 }
+
+// TestSharedLegacyProxyIsNoCreate: who may create pods does not reach into them
+// by the legacy proxy path.
+func TestSharedLegacyProxyIsNoCreate(t *testing.T) {
+	t.Parallel()
+	r := startTeam(t, 1, func(_ *team, cfg *config.Configuration) {
+		cfg.Policies[1].Rules = append(cfg.Policies[1].Rules, policy.Rule{Verbs: []string{"create"}, APIGroups: []string{""}, Resources: []string{"pods"}, Namespaces: []string{"team-a"}})
+	})
+	for _, path := range []string{"/api/v1/proxy/namespaces/team-a/pods/p", "/api/v1/proxy/namespaces/team-a/pods/p/run"} {
+		got := r.ask(t, "GET "+path+" HTTP/1.1\nHost: localhost\n"+markHeader+": x"+bearer(bobToken))
+		if n := len(r.arrived("x")); n != 0 {
+			t.Errorf("%s: answer %d, %d arrived", path, got.Code, n)
+		}
+	}
+}

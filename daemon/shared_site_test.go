@@ -203,3 +203,37 @@ func TestSharedPipelinedRequestsAreEachTheirOwn(t *testing.T) {
 		checkArrived(t, arrived[i], who)
 	}
 }
+
+// TestSharedOptionsOfTheServerIsARequest: OPTIONS * passes the gates and is on
+// record like any other request, and is not net/http's to answer.
+func TestSharedOptionsOfTheServerIsARequest(t *testing.T) {
+	t.Parallel()
+	r := startTeam(t, 1)
+	got := r.ask(t, "OPTIONS * HTTP/1.1\nHost: evil.example\nOrigin: https://evil.example")
+	if got.Code == 200 || len(r.events("")) == 0 {
+		t.Errorf("answer %d, %d events", got.Code, len(r.events("")))
+	}
+}
+
+// TestSharedEverySiteOfARequestCounts refuses a request when one of several
+// Sec-Fetch-Site fields does.
+func TestSharedEverySiteOfARequestCounts(t *testing.T) {
+	t.Parallel()
+	r := startTeam(t, 1)
+	if got := r.ask(t, "GET "+pods+" HTTP/1.1\nHost: localhost\nSec-Fetch-Site: none\nSec-Fetch-Site: cross-site"+bearer(aliceToken)); got.Code != 403 {
+		t.Errorf("answer %d", got.Code)
+	}
+}
+
+// TestSharedStrangersAreSentAway closes the connection after a 401, so that
+// strangers hold none.
+func TestSharedStrangersAreSentAway(t *testing.T) {
+	t.Parallel()
+	r := startTeam(t, 1)
+	w := r.connect("proxy")
+	w.send(lines("GET " + pods + " HTTP/1.1\nHost: localhost"))
+	if got := w.receive("GET"); got.Code != 401 {
+		t.Fatal(got.Code)
+	}
+	w.rest() // fails when it stays open
+}

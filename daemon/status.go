@@ -30,6 +30,17 @@ func (d *Daemon) Status() admin.Status {
 	for _, c := range p.config.Credentials {
 		s.Credentials = append(s.Credentials, p.credentials[c.Name].status())
 	}
+	if p.audit != nil {
+		s.Audit = &admin.AuditStatus{Blocks: p.audit.Blocks()}
+		if err := p.audit.Healthy(); err != nil {
+			s.Audit.Error = err.Error()
+		}
+	}
+	if d.admin != nil {
+		if err := d.admin.Err(); err != nil {
+			s.AdminError = err.Error()
+		}
+	}
 	d.mesh.fill(&s)
 	s.Events = d.events.Latest()
 	s.Clients = d.clientStatus()
@@ -98,12 +109,8 @@ func (c *cluster) status() admin.ClusterStatus {
 	if !s.Ready {
 		s.Reason = "no API server is usable" + c.why()
 	}
-	states := make(map[string]health.Status)
-	for _, st := range c.group.Snapshot() {
-		states[st.ID] = st
-	}
 	for _, m := range c.pool.Status() {
-		st := states[m.ID]
+		st, _ := c.group.Status(m.ID)
 		s.Upstreams = append(s.Upstreams, admin.UpstreamStatus{
 			ID: m.ID, URL: st.URL, Source: c.source(m.ID), State: st.State.String(), Since: st.Since,
 			Reason: st.Reason, Breaker: m.Breaker.String(), Draining: m.Draining,

@@ -33,13 +33,26 @@ func (d *Daemon) shutdown(ctx context.Context) error {
 	p := d.parts.Load()
 	d.events.Add(admin.Event{Kind: admin.EventProcess, Text: "stopping"})
 	d.mesh.leave(ctx)
-	// Who reconnects when its watch ends must not come here again.
+	p.closeListeners()
+	err := d.finish(ctx, p)
+	d.stopParts(ctx, p)
+	return errors.Join(err, p.audit.Close())
+}
+
+// closeListeners stops accepting, and then ends the watches: a client that
+// reconnects when its watch ends must not come here again.
+func (p *parts) closeListeners() {
 	for _, l := range p.listeners {
 		l.close()
 	}
 	for _, l := range p.listeners {
 		l.now.Load().handler.Drain()
 	}
+}
+
+// finish lets the requests in flight end, and cuts what is left when ctx ends,
+// which is the error.
+func (d *Daemon) finish(ctx context.Context, p *parts) error {
 	var servers sync.WaitGroup
 	for _, l := range p.listeners {
 		if l.addr() == nil {
@@ -58,28 +71,28 @@ func (d *Daemon) shutdown(ctx context.Context) error {
 		d.registry.Abort()
 	}
 	for _, l := range p.listeners {
-		// Clients that keep their request's body back still have connections.
+		// Clients that hold their request's body back still have connections.
 		// An error is about the listener, which is closed already.
 		_ = l.server.Close()
 	}
-	if err != nil { // what was cut takes note of it
-		bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-		_ = d.awaitIdle(bounded)
-		cancel()
+	if err != nil { // lets what was cut go on record
+		within(ctx, time.Second, func(ctx context.Context) { _ = d.awaitIdle(ctx) })
 	}
+	return err
+}
+
+// stopParts ends what runs beside the listeners.
+func (d *Daemon) stopParts(ctx context.Context, p *parts) {
 	if d.admin != nil {
 		// Scrapes are short; after a second they are cut.
-		bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-		_ = d.admin.Shutdown(bounded)
-		cancel()
+		within(ctx, time.Second, func(ctx context.Context) { _ = d.admin.Shutdown(ctx) })
 	}
 	if d.control != nil {
-		bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-		d.control.stop(bounded)
-		cancel()
+		within(ctx, time.Second, d.control.stop)
 	}
 	d.cancel()
 	d.work.Wait()
+	d.issuers.Close() // a fetch outlives the request that needed it
 	d.mesh.stop()
 	for _, c := range p.credentials {
 		c.close()
@@ -87,22 +100,36 @@ func (d *Daemon) shutdown(ctx context.Context) error {
 	for _, c := range p.clusters {
 		c.close()
 	}
-	return errors.Join(err, p.audit.Close())
+}
+
+// within calls f with a context that ends after a time, even if ctx has ended
+// already.
+func within(ctx context.Context, limit time.Duration, f func(context.Context)) {
+	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
+	defer cancel()
+	f(bounded)
 }
 
 // awaitIdle waits until no request is in flight.
 func (d *Daemon) awaitIdle(ctx context.Context) error {
-	tick := time.NewTicker(10 * time.Millisecond)
+	var n int
+	if poll(ctx, 10*time.Millisecond, func() bool { n = d.registry.Len(); return n == 0 }) {
+		return nil
+	}
+	return fmt.Errorf("%d requests were still in flight when the grace time ended, and were cut", n)
+}
+
+// poll asks again and again whether it is done, and returns whether it was when
+// ctx ended.
+func poll(ctx context.Context, every time.Duration, done func() bool) bool {
+	tick := time.NewTicker(every)
 	defer tick.Stop()
-	for {
-		n := d.registry.Len()
-		if n == 0 {
-			return nil
-		}
+	for !done() {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return fmt.Errorf("%d requests were still in flight when the grace time ended, and were cut", n)
+			return false
 		}
 	}
+	return true
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kuberelay/kuberelay/admin"
 	"github.com/kuberelay/kuberelay/internal/fakeapi"
 )
 
@@ -157,108 +158,31 @@ func TestHugeBodies(t *testing.T) {
 	}
 }
 
-// TestDrainEndsWatchesAtAFrame stops the daemon while one watch waits between
-// two events and another is in the middle of one.
-func TestDrainEndsWatchesAtAFrame(t *testing.T) {
+// TestPanicIsLoggedAndLeavesNothingOpen has an upstream answer with a status
+// that net/http's server refuses with a panic.
+func TestPanicIsLoggedAndLeavesNothingOpen(t *testing.T) {
 	r := start(t, servers(t, 1))
-	between := r.Servers[0].Watch("/api/v1/between", nil)
-	inside := r.Servers[0].Watch("/api/v1/inside", nil)
-	_, a := r.watch(t.Context(), "/api/v1/between?watch=true")
-	_, b := r.watch(t.Context(), "/api/v1/inside?watch=true")
-	between.Await(1)
-	inside.Await(1)
-	between.Raw([]byte("{\"type\":\"ADDED\"}\n"))
-	inside.Raw([]byte("{\"type\":"))
-	if line, err := a.ReadString('\n'); err != nil {
-		t.Fatalf("%q %v", line, err)
+	r.all("GET /api/v1/pods", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(99) }))
+	if got := r.do("GET", "/api/v1/pods?watch=true", ""); got.Err == nil {
+		t.Errorf("answer %+v, want the connection broken off", got)
 	}
-	half := make([]byte, len("{\"type\":"))
-	if _, err := io.ReadFull(b, half); err != nil {
-		t.Fatal(err)
+	if n := r.Logs.FilterMessageSnippet("panic serving").Len(); n != 1 {
+		t.Errorf("%d lines about the panic, want 1", n)
 	}
-
-	stopped := make(chan error, 1)
-	go func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		defer cancel()
-		stopped <- r.Daemon.Stop(ctx)
-	}()
-	if rest, err := io.ReadAll(a); err != nil || len(rest) != 0 {
-		t.Errorf("the waiting watch ends with %q, %v: want a clean end", rest, err)
+	if in := r.Daemon.Status().InFlight; in != (admin.InFlightStatus{}) {
+		t.Errorf("in flight: %+v, want nothing", in)
 	}
-	inside.Raw([]byte("\"ADDED\"}\n{\"type\":\"MOD"))
-	if rest, err := io.ReadAll(b); err != nil || string(rest) != "\"ADDED\"}\n" {
-		t.Errorf("the watch inside a frame ends with %q, %v: want the frame's rest and a clean end", rest, err)
-	}
-	if err := <-stopped; err != nil {
-		t.Errorf("stop: %v", err)
-	}
+	r.awaitMetric(`kuberelay_streams{kind="watch"}`, "0")
 }
 
-// TestDrainBreaksLogsOff stops the daemon under `kubectl logs -f`: a clean end
-// would pass for the end of the log.
-func TestDrainBreaksLogsOff(t *testing.T) {
+// TestBrokenBodyIsNoCleanEndInHTTP10: there the end of the connection is the
+// end of the answer, so a broken answer has to end it with a reset.
+func TestBrokenBodyIsNoCleanEndInHTTP10(t *testing.T) {
 	r := start(t, servers(t, 1))
-	chunks := make(chan string, 1)
-	defer close(chunks)
-	r.all("GET /api/v1/namespaces/x/pods/p/log", fakeapi.Chunks(chunks))
-	_, log := r.watch(t.Context(), "/api/v1/namespaces/x/pods/p/log?follow=true")
-	chunks <- "a line\n"
-	if line, err := log.ReadString('\n'); err != nil || line != "a line\n" {
-		t.Fatalf("%q %v", line, err)
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
-	defer cancel()
-	if err := r.Daemon.Stop(ctx); err != nil {
-		t.Errorf("stop: %v", err)
-	}
-	if rest, err := io.ReadAll(log); err == nil || len(rest) != 0 {
-		t.Errorf("the log ends with %q, %v: want it broken off", rest, err)
-	}
-}
-
-// TestDrainLetsShortRequestsFinish stops the daemon while a request is being
-// answered.
-func TestDrainLetsShortRequestsFinish(t *testing.T) {
-	r := start(t, servers(t, 1))
-	release := make(chan struct{})
-	r.all("GET /api/v1/pods", fakeapi.Until(release, fakeapi.Text(200, "finished")))
-	answered := make(chan reply, 1)
-	go func() { answered <- r.do("GET", "/api/v1/pods", "") }()
-	r.Servers[0].Await("GET /api/v1/pods", 1)
-	stopped := make(chan error, 1)
-	go func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		defer cancel()
-		stopped <- r.Daemon.Stop(ctx)
-	}()
-	for { // the listener closes first
-		if _, err := http.Get(r.URL + "/version"); err != nil {
-			break
-		}
-	}
-	close(release)
-	if got := <-answered; got.Err != nil || got.Body != "finished" {
-		t.Errorf("answer %+v, want it finished", got)
-	}
-	if err := <-stopped; err != nil {
-		t.Errorf("stop: %v", err)
-	}
-}
-
-// TestGraceTimeCutsWhatIsLeft stops the daemon with a request that never ends.
-func TestGraceTimeCutsWhatIsLeft(t *testing.T) {
-	r := start(t, servers(t, 1))
-	r.all("GET /api/v1/pods", fakeapi.Never())
-	answered := make(chan reply, 1)
-	go func() { answered <- r.do("GET", "/api/v1/pods", "") }()
-	r.Servers[0].Await("GET /api/v1/pods", 1)
-	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
-	defer cancel()
-	if err := r.Daemon.Stop(ctx); err == nil || !strings.Contains(err.Error(), "1 requests were still in flight") {
-		t.Errorf("stop: %v, want what was cut", err)
-	}
-	if got := <-answered; got.Err == nil && got.Code != http.StatusBadGateway {
-		t.Errorf("answer %+v, want 502 or a broken connection", got)
+	r.all("GET /api/v1/pods", fakeapi.RSTMidBody(-1, 100_000))
+	c := r.dial(t)
+	c.send("GET /api/v1/pods HTTP/1.0\r\nHost: localhost\r\n\r\n")
+	if got, err := io.ReadAll(c.in); err == nil {
+		t.Errorf("%d bytes and a clean end", len(got))
 	}
 }

@@ -7,14 +7,14 @@ import (
 	"github.com/kuberelay/kuberelay/proxy"
 )
 
-// tally is what is counted of a client from one configuration to the next.
+// tally is what is counted of a client across configurations.
 type tally struct {
 	limiter *limit.Limiter
 	config  limit.Config
 	seen    proxy.Seen
 }
 
-// tallies are the clients' by name. The zero value is ready.
+// tallies are those of the clients, by name. The zero value is ready.
 type tallies struct {
 	mu     sync.Mutex
 	byName map[string]*tally // guarded by mu
@@ -35,7 +35,8 @@ func (t *tallies) of(client string, c limit.Config) *tally {
 	return made
 }
 
-// apply sets the limits of the clients, and forgets who is not one of them.
+// apply sets the limits of the clients, and forgets those that are no longer
+// configured.
 func (t *tallies) apply(limits map[string]limit.Config) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

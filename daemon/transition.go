@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"context"
-	"time"
 
 	"go.uber.org/zap"
 
@@ -130,7 +129,7 @@ func (c *cluster) logTransition(t health.Transition, first bool) {
 }
 
 // onProbe lets the active probe, and nothing else, test a half-open breaker.
-func (c *cluster) onProbe(id string, r health.Result, _ time.Duration) {
+func (c *cluster) onProbe(id string, r health.Result) {
 	if r.Kind == health.Timeout && c.group.State(id) != health.Ready {
 		c.abandon(id) // who was sent there while its state changed
 	}
@@ -148,16 +147,14 @@ func (c *cluster) assume(id string, peers gossip.State) {
 	if !known {
 		return
 	}
-	for _, s := range c.group.Snapshot() {
-		if s.ID != id || !s.LastProbe.IsZero() {
-			continue
-		}
-		c.mu.Lock()
-		if m := c.members[id]; m != nil {
-			m.assumed = true
-			c.pool.SetClass(id, class(state, health.Unprobed))
-		}
-		c.mu.Unlock()
+	if s, ok := c.group.Status(id); !ok || !s.LastProbe.IsZero() {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if m := c.members[id]; m != nil {
+		m.assumed = true
+		c.pool.SetClass(id, class(state, health.Unprobed))
 	}
 }
 
@@ -166,15 +163,15 @@ func (c *cluster) unassume(id string) {
 	if m := c.member(id); m == nil || !m.assumed {
 		return
 	}
-	for _, s := range c.group.Snapshot() {
-		if s.ID == id {
-			c.mu.Lock()
-			if m := c.members[id]; m != nil && m.assumed {
-				m.assumed = false
-				c.pool.SetClass(id, class(s.State, s.Cause))
-			}
-			c.mu.Unlock()
-		}
+	s, ok := c.group.Status(id)
+	if !ok {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if m := c.members[id]; m != nil && m.assumed {
+		m.assumed = false
+		c.pool.SetClass(id, class(s.State, s.Cause))
 	}
 }
 
@@ -190,17 +187,15 @@ func (c *cluster) publish(id string) {
 	if m == nil || c.daemon.mesh == nil {
 		return
 	}
+	s, ok := c.group.Status(id)
+	if !ok {
+		return
+	}
 	breaker := ""
-	for _, b := range c.pool.Status() {
-		if b.ID == id {
-			breaker = b.Breaker.String()
-		}
+	if b, ok := c.pool.Breaker(id); ok {
+		breaker = b.String()
 	}
-	for _, s := range c.group.Snapshot() {
-		if s.ID == id {
-			c.daemon.mesh.observe(m.key, s.State, s.Reason, breaker, s.Since)
-		}
-	}
+	c.daemon.mesh.observe(m.key, s.State, s.Reason, breaker, s.Since)
 }
 
 func (c *cluster) onTrouble(trouble string) {

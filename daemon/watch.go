@@ -7,18 +7,18 @@ import (
 	"github.com/kuberelay/kuberelay/proxy"
 )
 
-// A request that waits this long for response headers makes health look at
-// its server. Longer than nearly all answers take; a probe costs little.
+// A request that waits this long for response headers has its server probed.
+// Nearly all answers take less, and a probe costs little.
 const (
 	stalledAfter = 250 * time.Millisecond
 	stalledTick  = 100 * time.Millisecond
-	// A request may be slow for good reasons (a webhook, a log without a
-	// line): one server is not asked more often than it is probed anyway.
+	// A request may be slow for good reasons (a webhook, a log without a line):
+	// a server is not probed for that more often than it is anyway.
 	stalledAgain = 2 * time.Second
 )
 
-// expiryTick is how often streams are looked at whose client's token or
-// certificate may have expired.
+// expiryTick is how often streams are checked for an expired token or
+// certificate of their client.
 const expiryTick = 250 * time.Millisecond
 
 // stalledServer is an API server of one cluster.
@@ -54,7 +54,8 @@ func (d *Daemon) watchStalled(ctx context.Context) {
 	}
 }
 
-// watchExpiry ends what has outlived the evidence that identified its client.
+// watchExpiry ends streams that have outlived the token or certificate that
+// identified their client.
 func (d *Daemon) watchExpiry(ctx context.Context) {
 	tick := time.NewTicker(expiryTick)
 	defer tick.Stop()

@@ -3,7 +3,6 @@ package daemon
 import (
 	"fmt"
 	"log"
-	"net"
 	"slices"
 	"strings"
 	"time"
@@ -17,8 +16,8 @@ import (
 	"github.com/kuberelay/kuberelay/proxy/static"
 )
 
-// buildListeners makes what each address serves, with the old address where
-// there is one.
+// buildListeners makes what each address serves, and keeps the listener that is
+// there.
 func (d *Daemon) buildListeners(p, old *parts) error {
 	for _, c := range p.config.Listeners {
 		l := old.listener(c, p.listeners)
@@ -40,10 +39,10 @@ func (d *Daemon) buildListeners(p, old *parts) error {
 			p.fresh.add("listener", c.Name)
 			continue
 		}
-		// It may be bound to every address, and lose its TLS now.
+		// It may be bound to all addresses, and lose its TLS now.
 		for _, socket := range l.sockets {
 			if err := c.CheckBound(socket.Addr()); err != nil {
-				return fmt.Errorf("listener %s: %w", c.Name, err)
+				return err // which names the listener
 			}
 		}
 		p.updates = append(p.updates, update{l, s})
@@ -51,9 +50,9 @@ func (d *Daemon) buildListeners(p, old *parts) error {
 	return nil
 }
 
-// listener returns a listener of the same address that is not taken, that of
-// the same name if there are several (on free ports); nil on nil parts, or if
-// there is none.
+// listener returns one of the same address that is not taken. Of several (on
+// free ports) it prefers the one of the same name. It is nil on nil parts, or
+// if there is none.
 func (p *parts) listener(c config.Listener, taken []*listener) (found *listener) {
 	if p == nil {
 		return nil
@@ -101,7 +100,7 @@ func (d *Daemon) newServing(p *parts, l config.Listener, at *listener) (*serving
 	return s, nil
 }
 
-// certificatesFor keeps those of the listener if they are of the same files.
+// certificatesFor keeps those of the listener if the files are the same.
 func (d *Daemon) certificatesFor(files config.ListenerTLS, at *listener) (*certificates, error) {
 	if now := at.now.Load(); now != nil && now.tls != nil && now.tls.files == files {
 		return now.tls, nil
@@ -160,9 +159,9 @@ func (d *Daemon) accessLog(c *config.Configuration) *zap.Logger {
 	return d.log.Named("access")
 }
 
-// serverLog is what net/http reports. It is rare and matters (no more file
-// descriptors, a panic in a handler), but for handshakes that fail: those are
-// strangers'.
+// serverLog is where net/http logs. Its lines are rare and matter (no more file
+// descriptors, a panic in a handler), except for handshakes that fail: those
+// are of strangers.
 func serverLog(l *zap.Logger) (*log.Logger, error) {
 	loud, err := zap.NewStdLogAt(l, zap.ErrorLevel)
 	if err != nil {
@@ -175,7 +174,7 @@ func serverLog(l *zap.Logger) (*log.Logger, error) {
 	return log.New(serverLines{loud, quiet}, "", 0), nil
 }
 
-// serverLines sorts lines by how much they matter.
+// serverLines sorts lines by importance.
 type serverLines struct{ loud, quiet *log.Logger }
 
 func (s serverLines) Write(line []byte) (int, error) {
@@ -186,5 +185,3 @@ func (s serverLines) Write(line []byte) (int, error) {
 	to.Print(strings.TrimSuffix(string(line), "\n"))
 	return len(line), nil
 }
-
-func fieldAddress(a net.Addr) zap.Field { return zap.String("address", a.String()) }

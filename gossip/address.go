@@ -25,7 +25,7 @@ type candidate struct {
 
 func (c candidate) String() string { return fmt.Sprintf("%v (%s)", c.ip, c.nic) }
 
-// Check does what [Config.Validate] does not: it reads the key files, and looks
+// Check does what [Config.Validate] does, and also reads the key files and looks
 // up the addresses of this host. An empty Config passes.
 func (c Config) Check(ctx context.Context) error {
 	return c.check(ctx, net.DefaultResolver, hostCandidates)
@@ -124,7 +124,7 @@ func resolveOne(ctx context.Context, text string, resolve Resolver) (netip.AddrP
 	return netip.AddrPort{}, fmt.Errorf("%s has %d addresses: write one of %s", host, len(found), strings.Join(ips, ", "))
 }
 
-// only returns the host's one private address, bridges left out.
+// only returns the host's one private address, not counting bridges.
 func only(host func() ([]candidate, error)) (netip.Addr, error) {
 	all, err := host()
 	if err != nil {
@@ -149,8 +149,8 @@ func only(host func() ([]candidate, error)) (netip.Addr, error) {
 	return netip.Addr{}, fmt.Errorf("which of them peers should use is not clear: write one of %s", strings.Join(names, ", "))
 }
 
-// containerInterfaces begin the names of interfaces that container runtimes and
-// hypervisors make, whose addresses lead nowhere from another host.
+// containerInterfaces are what the names of interfaces begin with that container
+// runtimes and hypervisors make. Other hosts cannot reach their addresses.
 var containerInterfaces = []string{"docker", "br-", "virbr", "cni", "flannel", "cali", "veth", "podman", "lxc", "lxd", "cilium", "kube-", "weave"}
 
 // hostCandidates lists the addresses of the interfaces that are up, without

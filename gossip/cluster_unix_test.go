@@ -40,8 +40,8 @@ func TestTwentyNodesConvergeAndIdle(t *testing.T) {
 	within(t, 3*time.Second, "all nodes to know all of all", converged)
 	for _, n := range nodes {
 		for _, u := range upstreams {
-			if got := len(n.Observations(u)); got != count {
-				t.Errorf("%s knows %d observations of %s", n.Name(), got, u)
+			if got := len(n.observed(u)); got != count {
+				t.Errorf("%s knows %d observations of %s", n.name, got, u)
 			}
 		}
 	}
@@ -52,7 +52,7 @@ func TestTwentyNodesConvergeAndIdle(t *testing.T) {
 	nodes[7].see(upstreamA, StateDown)
 	within(t, 2*time.Second, "the news everywhere", func() bool {
 		for _, n := range nodes {
-			if n.states(upstreamA)[nodes[7].Name()] != StateDown {
+			if n.states(upstreamA)[nodes[7].name] != StateDown {
 				return false
 			}
 		}
@@ -86,7 +86,7 @@ func TestTwentyNodesConvergeAndIdle(t *testing.T) {
 	}
 	for _, n := range nodes {
 		if n.metric("messages_pruned_total", "")+n.metric("oversize_dropped_total", "")+n.metric("ignored_total", "") > 0 {
-			t.Errorf("%s has dropped or ignored something", n.Name())
+			t.Errorf("%s has dropped or ignored something", n.name)
 		}
 	}
 }

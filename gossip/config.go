@@ -14,7 +14,7 @@ import (
 // is memberlist's.
 const DefaultPort = 7946
 
-// DefaultLabel is the label of a mesh that has no other.
+// DefaultLabel is the label of a mesh where none is written.
 const DefaultLabel = "kuberelay"
 
 // Bounds on what a configuration may hold.
@@ -37,51 +37,52 @@ type Config struct {
 	BindAddress string `yaml:"bindAddress"`
 
 	// AdvertiseAddress is host:port or host, where peers reach this node: an
-	// address, or a name that stands for exactly one. Default the host and port
-	// of BindAddress. It must be written where that is every address, unless
-	// the host has exactly one private address.
+	// address, or a name that stands for exactly one. Default BindAddress. It
+	// must be written where that is every address, unless the host has exactly
+	// one private address.
 	AdvertiseAddress string `yaml:"advertiseAddress"`
 
 	// NodeName is this node's name among its peers: at most 128 letters,
-	// digits, dots, dashes and underscores. It must be another on each node,
-	// and the same after a restart. Default the host's name.
+	// digits, dots, dashes and underscores. It must differ on every node, and
+	// stay the same over a restart. Default the host's name.
 	NodeName string `yaml:"nodeName"`
 
-	// Peers are where others are found: host:port, host, or host names, which
-	// stand for all their addresses; names of SRV records, which begin with an
-	// underscore (_gossip._tcp.example.org); or exec:COMMAND ARG…, a program
-	// that is run without a shell and prints such addresses. One peer that is
-	// there is enough, and a node may find itself among them. All are looked
-	// up anew at each attempt to join, every ten seconds while somebody is
-	// missing. Without any, this node waits for others.
+	// Peers are where others are found: host:port or host, where a host name
+	// stands for all its addresses; the name of an SRV record, which begins
+	// with an underscore (_gossip._tcp.example.org); or exec:COMMAND ARG…, a
+	// program that is run without a shell and prints such addresses. One peer
+	// that is there is enough, and the node itself may be among them. All are
+	// looked up anew at each attempt to join, every ten seconds while a peer
+	// is missing. Without any, this node waits for others.
 	Peers []string `yaml:"peers"`
 
-	// SecretKeyFiles hold one key each: 32 bytes, as they are or in base64 (as
-	// kuberelay gossip-key prints them). The first one encrypts what is sent;
-	// all decrypt what is received. At least one. A file that group or others
-	// can read is refused. To change the key without losing a peer, add the
-	// new one as the last on every node, then make it the first on every node,
-	// then remove the old one, with a reload each time.
+	// SecretKeyFiles hold one key each: 32 bytes, raw or in base64 (as
+	// kuberelay gossip-key prints them). There must be at least one. The first
+	// one encrypts what is sent; all of them decrypt what is received. A file
+	// that group or others can read is refused. To change the key without
+	// losing a peer, add the new one as the last on every node, then make it
+	// the first on every node, then remove the old one, with a reload each
+	// time.
 	SecretKeyFiles []string `yaml:"secretKeyFiles"`
 
 	// AllowedCIDRs are the networks (10.1.0.0/24, fd00::/8) from which packets
-	// and connections are taken, and in which peers may be. Default all.
+	// and connections are accepted, and in which peers may be. Default all.
 	AllowedCIDRs []string `yaml:"allowedCIDRs"`
 
-	// Label tells meshes apart that might reach each other: at most 32
-	// characters, sent in the clear with everything. Default kuberelay.
+	// Label keeps meshes apart that can reach each other: at most 32
+	// characters, sent in the clear with every packet. Default kuberelay.
 	Label string `yaml:"label"`
 }
 
-// Enabled says whether there is a gossip section.
+// Enabled reports whether there is a gossip section.
 func (c Config) Enabled() bool {
 	return c.BindAddress != "" || c.AdvertiseAddress != "" || c.NodeName != "" || c.Label != "" ||
 		len(c.Peers) > 0 || len(c.SecretKeyFiles) > 0 || len(c.AllowedCIDRs) > 0
 }
 
-// Validate reports, joined, the fields that cannot be meant. It reads no file,
-// resolves no name and looks at no interface: [New] does. An empty Config is
-// valid.
+// Validate reports the fields that cannot be meant, joined. It reads no file,
+// resolves no name and looks at no interface; [Config.Check] does. An empty
+// Config is valid.
 func (c Config) Validate() error {
 	if !c.Enabled() {
 		return nil
@@ -239,4 +240,14 @@ func parseCIDR(text string) (netip.Prefix, error) {
 		return netip.Prefix{}, fmt.Errorf("%q: has bits beyond the prefix; do you mean %v?", text, prefix.Masked())
 	}
 	return prefix, nil
+}
+
+func (c Config) prefixes() []netip.Prefix {
+	prefixes := make([]netip.Prefix, 0, len(c.AllowedCIDRs))
+	for _, text := range c.AllowedCIDRs {
+		if p, err := parseCIDR(text); err == nil {
+			prefixes = append(prefixes, p)
+		}
+	}
+	return prefixes
 }

@@ -184,10 +184,10 @@ func TestTheNodesNameIsTheHostsUnlessItIsWritten(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := unstarted(t, named("")).Name(); got != host {
+	if got := unstarted(t, named("")).name; got != host {
 		t.Errorf("the node is %q on host %q", got, host)
 	}
-	if got := unstarted(t, named("bastion-1")).Name(); got != "bastion-1" {
+	if got := unstarted(t, named("bastion-1")).name; got != "bastion-1" {
 		t.Errorf("the node is %q", got)
 	}
 }
@@ -253,7 +253,7 @@ func TestProfilesAreComplete(t *testing.T) {
 	if diff := cmp.Diff(LAN(), Profile{}.withDefaults()); diff != "" {
 		t.Errorf("the zero profile is not LAN's (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff(Quick(), Quick().withDefaults()); diff != "" {
+	if diff := cmp.Diff(quick(), quick().withDefaults()); diff != "" {
 		t.Errorf("Quick leaves something out (-want +got):\n%s", diff)
 	}
 }

@@ -9,13 +9,14 @@ import (
 	"go.uber.org/zap"
 )
 
-// delegate is what memberlist calls. NotifyJoin, NotifyLeave, NotifyUpdate,
-// NotifyAlive and NotifyConflict are called under memberlist's node lock, where
-// a call of most of its methods would never return (memberlist#237): nothing
-// here calls any of them, and nothing here waits.
+// delegate is what memberlist calls. It calls NotifyJoin, NotifyLeave,
+// NotifyUpdate, NotifyAlive and NotifyConflict under its node lock, where a call
+// of most of its methods would never return (memberlist#237). So nothing here
+// calls any of those, and nothing here waits.
 type delegate struct{ mesh *Mesh }
 
-// NodeMeta implements [memberlist.Delegate]: particulars are facts like others.
+// NodeMeta implements [memberlist.Delegate]. There is none: particulars are facts
+// like others.
 func (d *delegate) NodeMeta(int) []byte { return nil }
 
 // NotifyMsg implements [memberlist.Delegate]: it takes one piece of news.
@@ -48,7 +49,7 @@ func (d *delegate) MergeRemoteState(raw []byte, join bool) {
 	m := d.mesh
 	m.metrics.countReceived(sentFullState, len(raw))
 	m.mu.Lock()
-	// What everybody but this node knew before it came is no news.
+	// What this node learns with its first join is news to nobody else.
 	first := join && !m.joined
 	m.joined = m.joined || join
 	m.mu.Unlock()
@@ -132,8 +133,8 @@ func (d *delegate) NotifyLeave(n *memberlist.Node) {
 // NotifyUpdate implements [memberlist.EventDelegate].
 func (d *delegate) NotifyUpdate(*memberlist.Node) {}
 
-// NotifyAlive implements [memberlist.AliveDelegate]: an error keeps a node out
-// that is in a network that is not allowed, whoever speaks of it.
+// NotifyAlive implements [memberlist.AliveDelegate]: its error keeps out a node in
+// a network that is not allowed, whoever reports it.
 func (d *delegate) NotifyAlive(n *memberlist.Node) error {
 	m := d.mesh
 	ip, ok := netip.AddrFromSlice(n.Addr)
@@ -167,7 +168,7 @@ func (d *delegate) NotifyConflict(existing, other *memberlist.Node) {
 		return
 	}
 	m.lastName[existing.Name] = now
-	m.log.Error("two nodes have one name: set gossip.nodeName to another on one of them",
+	m.log.Error("two nodes have one name: change gossip.nodeName on one of them",
 		zap.String("name", existing.Name), zap.String("address", existing.Address()), zap.String("other", other.Address()))
 }
 
@@ -178,6 +179,6 @@ func (d *delegate) AckPayload() []byte { return nil }
 
 // NotifyPingComplete implements [memberlist.PingDelegate]: a packet went to the
 // peer and its answer came back.
-func (d *delegate) NotifyPingComplete(n *memberlist.Node, rtt time.Duration, _ []byte) {
-	d.mesh.setUDP(n.Name, UDPOK, rtt)
+func (d *delegate) NotifyPingComplete(n *memberlist.Node, _ time.Duration, _ []byte) {
+	d.mesh.setUDP(n.Name, UDPOK)
 }

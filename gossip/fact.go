@@ -24,50 +24,50 @@ const (
 	StateMisconfigured State = "MISCONFIGURED"
 )
 
-// Up says that the upstream answers whoever observed it.
+// Up reports whether the upstream answers its observer.
 func (s State) Up() bool { return s == StateReady || s == StateDegraded }
 
-// Decided is false for a state that rests on no more than one sample.
+// Decided reports whether the state is a verdict: SUSPECT rests on one sample at
+// most, and an unknown state says nothing.
 func (s State) Decided() bool {
 	return s == StateReady || s == StateDegraded || s == StateDown || s == StateMisconfigured
 }
 
-// Observation is what one node itself has seen of one upstream.
+// Observation is what one node has itself seen of one upstream.
 type Observation struct {
 	// Node is the observer.
-	Node string `json:"node"`
+	Node string
 	// Upstream is an [UpstreamID].
-	Upstream string `json:"upstream"`
+	Upstream string
 	// State is the upstream's state.
-	State State `json:"state"`
+	State State
 	// Reason says why, in at most 256 bytes; more is cut.
-	Reason string `json:"reason,omitempty"`
+	Reason string
 	// Breaker is closed, half-open or open.
-	Breaker string `json:"breaker,omitempty"`
+	Breaker string
 	// Since is when the state was entered, by the observer's clock: for people.
-	Since time.Time `json:"since,omitzero"`
+	Since time.Time
 }
 
-// Load says how much a node has to do.
+// Load is how much a node has to do.
 type Load struct {
-	InFlight          uint64 `json:"inFlight"` // short requests under way
-	Streams           uint64 `json:"streams"`  // watches, log follows, upgrades
-	RequestsPerSecond uint64 `json:"requestsPerSecond"`
+	InFlight uint64 // short requests under way
+	Streams  uint64 // watches, log follows, upgrades
 }
 
 // Particulars are what a node says of itself.
 type Particulars struct {
 	// Version is the program's, at most 64 bytes.
-	Version string `json:"version,omitempty"`
+	Version string
 	// ConfigHash identifies the configuration, at most 64 bytes. Nodes whose
 	// hashes differ have drifted apart.
-	ConfigHash string `json:"configHash,omitempty"`
-	// AdminAddress is where its status is served, at most 256 bytes.
-	AdminAddress string `json:"adminAddress,omitempty"`
+	ConfigHash string
+	// AdminAddress is where it serves its status, at most 256 bytes.
+	AdminAddress string
 	// Started is when the process started, by its own clock: for people.
-	Started time.Time `json:"started,omitzero"`
+	Started time.Time
 	// Load is as of the last exchange of the whole map.
-	Load Load `json:"load"`
+	Load Load
 }
 
 // IntentKind is what an operator decides about.
@@ -86,10 +86,10 @@ type Intent struct {
 	Kind IntentKind `json:"kind"`
 	// Target is the [UpstreamID] or the [ClientID] that it is about.
 	Target string `json:"target"`
-	// On is false where the decision was taken back (undrain, unrevoke).
+	// On is false if the decision was taken back (undrain, unrevoke).
 	On bool `json:"on"`
-	// Until is when it ends by itself; zero: when it is taken back. The
-	// operator's time, and each node's clock says when that is.
+	// Until is when it ends by itself, by each node's own clock; zero: when it
+	// is taken back.
 	Until time.Time `json:"until,omitzero"`
 	// Reason is for people, at most 256 bytes; more is cut.
 	Reason string `json:"reason,omitempty"`
@@ -102,16 +102,17 @@ type Intent struct {
 	Counter uint64 `json:"counter"`
 }
 
-// Expired says whether the intent has ended by itself.
+// Expired reports whether the intent has ended by itself.
 func (i Intent) Expired(now time.Time) bool { return !i.Until.IsZero() && !now.Before(i.Until) }
 
-// idBytes are those of a hash that stands for an upstream or a client.
+// idBytes is the length of a hash that stands for an upstream or a client.
 const idBytes = 8
 
-// UpstreamID identifies an API server to all nodes, by whatever name each has
-// it: 16 hexadecimal digits of the SHA-256 of its URL and of the certificates
-// of its authority, in PEM, whose order and comments do not matter. The URL's
-// default port, letter case and trailing slash do not matter either.
+// UpstreamID identifies an API server to all nodes, whatever each of them calls
+// it: the first 16 hexadecimal digits of the SHA-256 of its URL and of the
+// certificates of its authority, in PEM, whose order and comments do not matter.
+// A default port, letter case and a trailing slash in the URL do not matter
+// either.
 func UpstreamID(server string, caPEM []byte) string {
 	digest := sha256.New()
 	fmt.Fprintf(digest, "kuberelay upstream\x00%s\x00", canonicalURL(server))
@@ -147,15 +148,15 @@ func canonicalURL(server string) string {
 	return scheme + "://" + host + "|" + port + strings.TrimRight(u.EscapedPath(), "/")
 }
 
-// ClientID identifies a client to all nodes without saying its name: 16
-// hexadecimal digits of a SHA-256. A node knows who is meant if its own
+// ClientID identifies a client to all nodes without giving its name away: the
+// first 16 hexadecimal digits of a SHA-256. A node knows who is meant if its own
 // configuration has the client.
 func ClientID(name string) string {
 	sum := sha256.Sum256([]byte("kuberelay client\x00" + name))
 	return hex.EncodeToString(sum[:idBytes])
 }
 
-// validID says whether s is the form of an [UpstreamID] or a [ClientID].
+// validID reports whether s is the form of an [UpstreamID] or a [ClientID].
 func validID(s string) bool {
 	raw, err := hex.DecodeString(s)
 	return err == nil && len(raw) == idBytes && strings.ToLower(s) == s

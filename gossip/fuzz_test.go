@@ -29,7 +29,7 @@ func FuzzDecode(f *testing.F) {
 				if n := len(message{records: []record{{r.node, r.epoch, []entry{e}}}}.encode()); n > maxMessage {
 					t.Fatalf("an entry has %d bytes by itself", n)
 				}
-				e.observation(r.node)
+				e.asObservation(r.node)
 			}
 		}
 		for _, d := range m.decisions {

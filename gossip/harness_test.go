@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -106,6 +107,18 @@ func keyFile(t *testing.T, key string) string {
 	return path
 }
 
+// quick is a profile for one host: everything some ten times as fast, at ten
+// times the cost.
+func quick() Profile {
+	return Profile{
+		ProbeInterval: 100 * time.Millisecond, ProbeTimeout: 60 * time.Millisecond,
+		GossipInterval: 20 * time.Millisecond, PushPullInterval: 2 * time.Second,
+		StreamTimeout: time.Second, RejoinInterval: 300 * time.Millisecond,
+		FactTTL: 3 * time.Second, ForgetAfter: 30 * time.Second, DeadTime: 2 * time.Second,
+		BeaconInterval: time.Second, CheckInterval: 200 * time.Millisecond, Tick: 100 * time.Millisecond,
+	}
+}
+
 // setting changes a node before it is made.
 type setting func(*Config, *Options)
 
@@ -137,7 +150,7 @@ func unstarted(t *testing.T, settings ...setting) *node {
 		BindAddress: netip.AddrPortFrom(ip, 0).String(), NodeName: fmt.Sprintf("n%d", addressesUsed.Load()),
 		SecretKeyFiles: []string{keyFile(t, meshKey())},
 	}
-	o := Options{Profile: Quick(), Registerer: n.registry}
+	o := Options{Profile: quick(), Registerer: n.registry}
 	o.OnObservation = func(o Observation) { n.mu.Lock(); n.observations = append(n.observations, o); n.mu.Unlock() }
 	o.OnIntent = func(i Intent) { n.mu.Lock(); n.intents = append(n.intents, i); n.mu.Unlock() }
 	o.OnPeer = func(p Peer) { n.mu.Lock(); n.peerEvents = append(n.peerEvents, p); n.mu.Unlock() }
@@ -247,9 +260,21 @@ func (n *node) see(upstream string, state State) {
 	}
 }
 
+// observed returns what n and its live peers say of an upstream.
+func (n *node) observed(upstream string) []Observation {
+	n.Mesh.mu.Lock()
+	defer n.Mesh.mu.Unlock()
+	return n.observationsOf(upstream)
+}
+
+// holding returns the intents that hold.
+func (n *node) holding() []Intent {
+	return slices.DeleteFunc(n.Export(), func(i Intent) bool { return !i.On || i.Expired(time.Now()) })
+}
+
 func (n *node) states(upstream string) map[string]State {
 	states := map[string]State{}
-	for _, o := range n.Observations(upstream) {
+	for _, o := range n.observed(upstream) {
 		states[o.Node] = o.State
 	}
 	return states

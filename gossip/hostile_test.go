@@ -92,7 +92,7 @@ func TestStrangersPacketsAndConnectionsAreIgnoredAndCounted(t *testing.T) {
 	nodes := []*node{sender, n}
 	within(t, 5*time.Second, "the mesh", func() bool { return whole(nodes) })
 	sender.see(upstreamA, StateReady)
-	within(t, 5*time.Second, "the observation", func() bool { return len(n.Observations(upstreamA)) == 1 })
+	within(t, 5*time.Second, "the observation", func() bool { return len(n.observed(upstreamA)) == 1 })
 	within(t, 5*time.Second, "packets", func() bool { return len(wire.taken()) > 3 })
 	genuine := wire.taken()[0]
 	forged := bytes.Clone(genuine)
@@ -129,14 +129,14 @@ func TestStrangersPacketsAndConnectionsAreIgnoredAndCounted(t *testing.T) {
 	// What was recorded is sent again, all of it, twice.
 	known := n.metric("entries_received_total", receivedNew)
 	sender.see(upstreamA, StateDown)
-	within(t, 5*time.Second, "the newer observation", func() bool { return n.states(upstreamA)[sender.Name()] == StateDown })
+	within(t, 5*time.Second, "the newer observation", func() bool { return n.states(upstreamA)[sender.name] == StateDown })
 	for range 2 {
 		for _, p := range wire.taken() {
 			s.packet(p)
 		}
 	}
 	wait(t, 300*time.Millisecond)
-	if got := n.states(upstreamA)[sender.Name()]; got != StateDown {
+	if got := n.states(upstreamA)[sender.name]; got != StateDown {
 		t.Errorf("a replayed packet made it %s", got)
 	}
 	t.Logf("%v entries were new before, %v after", known, n.metric("entries_received_total", receivedNew))
@@ -201,7 +201,7 @@ func TestNetworksThatAreNotAllowed(t *testing.T) {
 		within(t, 5*time.Second, "the two others", func() bool { return friend.totals().alive == 2 })
 		before := n.metric("ignored_total", ignoredCIDR)
 		within(t, 5*time.Second, "its being spoken of", func() bool { return n.metric("ignored_total", ignoredCIDR) > before })
-		if got := n.peer(foreign.Name()); got.Name != "" {
+		if got := n.peer(foreign.name); got.Name != "" {
 			t.Errorf("it is a peer: %+v", got)
 		}
 	})
@@ -231,7 +231,7 @@ func TestNonsenseOfAPeerIsIgnoredAndCounted(t *testing.T) {
 	n, d := nodes[0], &delegate{nodes[0].Mesh}
 	n.see(upstreamA, StateReady)
 	spoof := func(epoch, seq uint64, state State) []byte {
-		return message{records: []record{{n.Name(), epoch, []entry{{entryKey{kindObservation, "12345678"}, seq, encodeObservation(Observation{State: state})}}}}}.encode()
+		return message{records: []record{{n.name, epoch, []entry{{entryKey{kindObservation, "12345678"}, seq, encodeObservation(Observation{State: state})}}}}}.encode()
 	}
 	for name, c := range map[string]struct {
 		send   func()
@@ -259,10 +259,10 @@ func TestNonsenseOfAPeerIsIgnoredAndCounted(t *testing.T) {
 			}
 		})
 	}
-	if got := n.Observations(ClientID("x")); len(got) != 0 {
+	if got := n.observed(ClientID("x")); len(got) != 0 {
 		t.Errorf("got %v", got)
 	}
-	within(t, 5*time.Second, "the peer's belief in the node's own word", func() bool { return nodes[1].states(upstreamA)[n.Name()] == StateReady })
+	within(t, 5*time.Second, "the peer's belief in the node's own word", func() bool { return nodes[1].states(upstreamA)[n.name] == StateReady })
 }
 
 func TestOneHostCannotTakeAllConnections(t *testing.T) {

@@ -21,14 +21,14 @@ func TestAnIntentHoldsOnAllNodesWithinASecond(t *testing.T) {
 		}
 		within(t, time.Second, "the revocation", func() bool { return len(n.toldIntents()) == 1 })
 		if diff := cmp.Diff([]Intent{want}, n.toldIntents()); diff != "" {
-			t.Errorf("%s was told (-want +got):\n%s", n.Name(), diff)
+			t.Errorf("%s was told (-want +got):\n%s", n.name, diff)
 		}
-		if diff := cmp.Diff([]Intent{want}, n.Snapshot().Intents); diff != "" {
-			t.Errorf("the snapshot of %s (-want +got):\n%s", n.Name(), diff)
+		if diff := cmp.Diff([]Intent{want}, n.holding()); diff != "" {
+			t.Errorf("the snapshot of %s (-want +got):\n%s", n.name, diff)
 		}
 	}
 	t.Logf("all four others were told after %v", time.Since(started))
-	if want.By != nodes[2].Name() || want.Counter != 1 || want.At.IsZero() || want.Reason == "" {
+	if want.By != nodes[2].name || want.Counter != 1 || want.At.IsZero() || want.Reason == "" {
 		t.Errorf("the intent is %+v", want)
 	}
 	if told := nodes[2].toldIntents(); len(told) != 0 {
@@ -59,7 +59,7 @@ func TestTheLastDecisionWinsWhereverItIsMade(t *testing.T) {
 		t.Errorf("the third decision has counter %d", last.Counter)
 	}
 	decide(nodes[0], false)
-	if got := nodes[1].Snapshot().Intents; len(got) != 0 {
+	if got := nodes[1].holding(); len(got) != 0 {
 		t.Errorf("taken back, and shown as holding: %v", got)
 	}
 }
@@ -77,7 +77,7 @@ func TestConcurrentDecisionsConverge(t *testing.T) {
 	}
 	w.set("", nodes[:1], nodes[1:])
 	within(t, 20*time.Second, "agreement", func() bool { return cmp.Equal(nodes[0].Export(), nodes[1].Export()) })
-	if won := nodes[0].Export()[0]; won.By != max(nodes[0].Name(), nodes[1].Name()) {
+	if won := nodes[0].Export()[0]; won.By != max(nodes[0].name, nodes[1].name) {
 		t.Errorf("the decision of %s won, and the greater name does", won.By)
 	}
 }
@@ -175,7 +175,7 @@ func TestDecisionsThatHaveLongEndedAreNotTaken(t *testing.T) {
 			if got := len(n.Export()) - before; got != c.want {
 				t.Errorf("%d were taken, want %d", got, c.want)
 			}
-			if holds := n.Snapshot().Intents; len(holds) != 0 {
+			if holds := n.holding(); len(holds) != 0 {
 				t.Errorf("it is shown as holding: %v", holds)
 			}
 		})

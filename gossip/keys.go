@@ -17,7 +17,7 @@ import (
 	"strings"
 )
 
-// keyBytes are those of an AES-256 key.
+// keyBytes is the length of an AES-256 key.
 const keyBytes = 32
 
 // key is an encryption key. It prints as its ID.
@@ -38,7 +38,7 @@ func NewKey() string {
 	return base64.StdEncoding.EncodeToString(raw[:])
 }
 
-// id names the key without telling it: the first 8 hexadecimal digits of its
+// id names the key without revealing it: the first 8 hexadecimal digits of its
 // SHA-256.
 func (k key) id() string {
 	sum := sha256.Sum256(k.raw())
@@ -129,4 +129,12 @@ func parseKey(text []byte) (key, error) {
 		raw = string(decoded)
 	}
 	return key{&raw}, nil
+}
+
+func rawKeys(keys []key) [][]byte {
+	raw := make([][]byte, len(keys))
+	for i, k := range keys {
+		raw[i] = k.raw()
+	}
+	return raw
 }

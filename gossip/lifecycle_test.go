@@ -12,9 +12,9 @@ import (
 
 func TestANodeThatLeavesHasLeftAndOneThatDiesHasFailed(t *testing.T) {
 	nodes := startMesh(t, 3)
-	name := nodes[1].Name()
+	name := nodes[1].name
 	nodes[1].see(upstreamA, StateReady)
-	within(t, 3*time.Second, "its observation", func() bool { return len(nodes[0].Observations(upstreamA)) == 1 })
+	within(t, 3*time.Second, "its observation", func() bool { return len(nodes[0].observed(upstreamA)) == 1 })
 	left := time.Now()
 	if err := nodes[1].Leave(t.Context()); err != nil {
 		t.Fatal(err)
@@ -24,14 +24,14 @@ func TestANodeThatLeavesHasLeftAndOneThatDiesHasFailed(t *testing.T) {
 	}
 	within(t, time.Second, "its farewell", func() bool { return nodes[0].peer(name).State == PeerLeft && nodes[2].peer(name).State == PeerLeft })
 	t.Logf("left within %v", time.Since(left))
-	if got := nodes[0].Observations(upstreamA); len(got) != 0 {
+	if got := nodes[0].observed(upstreamA); len(got) != 0 {
 		t.Errorf("what it observed still counts: %v", got)
 	}
 	if nodes[0].metric("failed_peers", "") != 0 || nodes[0].metric("peer_events_total", eventLeft) != 1 {
 		t.Error("metrics say that it failed")
 	}
 
-	name = nodes[2].Name()
+	name = nodes[2].name
 	if err := nodes[2].Stop(); err != nil {
 		t.Fatal(err)
 	}
@@ -80,9 +80,9 @@ func TestAPeerThatIsGoneIsForgottenAndItsFactsTooInTime(t *testing.T) {
 		o.Profile.FactTTL = 500 * time.Millisecond
 	}
 	nodes := startMesh(t, 2, brief)
-	name := nodes[1].Name()
+	name := nodes[1].name
 	nodes[1].see(upstreamA, StateReady)
-	within(t, 3*time.Second, "its observation", func() bool { return len(nodes[0].Observations(upstreamA)) == 1 })
+	within(t, 3*time.Second, "its observation", func() bool { return len(nodes[0].observed(upstreamA)) == 1 })
 	if err := nodes[1].Stop(); err != nil {
 		t.Fatal(err)
 	}
@@ -108,7 +108,7 @@ func TestARestartedNodeIsBelieved(t *testing.T) {
 			first.see(upstreamA, StateDown)
 			first.see(upstreamB, StateDown)
 			within(t, 3*time.Second, "its first words", func() bool {
-				return len(witness.Observations(upstreamB)) == 1 && witness.states(upstreamA)["phoenix"] == StateDown
+				return len(witness.observed(upstreamB)) == 1 && witness.states(upstreamA)["phoenix"] == StateDown
 			})
 			address := first.Addr().String()
 			if err := first.Stop(); err != nil {
@@ -117,7 +117,7 @@ func TestARestartedNodeIsBelieved(t *testing.T) {
 			second := start(t, named("phoenix"), at(address), epoch(epochs[1]), peersOf(witness))
 			second.see(upstreamA, StateReady)
 			within(t, 10*time.Second, "its new word, and nothing of the old", func() bool {
-				return witness.states(upstreamA)["phoenix"] == StateReady && len(witness.Observations(upstreamB)) == 0
+				return witness.states(upstreamA)["phoenix"] == StateReady && len(witness.observed(upstreamB)) == 0
 			})
 		})
 	}

@@ -12,8 +12,8 @@ import (
 
 // logWriter takes the lines of memberlist's *log.Logger ("[LEVEL] memberlist:
 // text"), counts what they say was ignored, and gives them to zap. Anybody can
-// provoke warnings by sending packets, so that lines of one kind are written
-// once in logEvery, with the number of those left out.
+// provoke warnings by sending packets, so lines of one kind are written once in
+// logEvery, with the number of those left out.
 type logWriter struct {
 	log    *zap.Logger
 	ignore func(reason string)
@@ -35,15 +35,15 @@ const (
 )
 
 // logLevels are memberlist's. What it calls an error is a peer that cannot be
-// reached or a packet that cannot be read: neither needs somebody to get up.
+// reached or a packet that cannot be read: no operator has to act on either.
 var logLevels = map[string]zapcore.Level{
 	"DEBUG": zapcore.DebugLevel, "INFO": zapcore.InfoLevel, "WARN": zapcore.WarnLevel,
 	"ERR": zapcore.WarnLevel, "ERROR": zapcore.WarnLevel,
 }
 
-// refusals tell from a line why memberlist did not take something: it has no
-// other way to say so. The first match counts. The tests that send such things
-// fail when a new version says it in other words.
+// refusals map a text in a line to the reason why memberlist refused something;
+// it reports that in no other way. The first match counts. Tests that send such
+// things fail if a new version words it otherwise.
 var refusals = []struct{ text, reason string }{
 	{"no installed keys could decrypt", ignoredKey},
 	{"remote state is not encrypted", ignoredPlain},
@@ -65,8 +65,9 @@ var refusals = []struct{ text, reason string }{
 	{"truncated messages", ignoredMalformed},
 }
 
-// said are lines that say what the mesh itself says better.
-var said = []string{
+// restated are in lines about what the mesh itself logs better. They are logged
+// at level debug.
+var restated = []string{
 	"over TCP but UDP probes failed",
 	"Conflicting address for",
 	"ignoring alive message for",
@@ -93,7 +94,7 @@ func (w *logWriter) Write(line []byte) (int, error) {
 				break
 			}
 		}
-		for _, s := range said {
+		for _, s := range restated {
 			if strings.Contains(text, s) {
 				level = zapcore.DebugLevel
 			}
@@ -113,8 +114,8 @@ func (w *logWriter) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// pass says whether a line of that kind may be written, and how many were not
-// since the last one that was.
+// pass reports whether a line of that kind may be written, and how many were left
+// out since the last one that was.
 func (w *logWriter) pass(kind string) (skipped int, write bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -5,10 +5,11 @@ import (
 	"time"
 )
 
-// unheardAfter is when news counts as lost that nobody passed on.
+// unheardAfter is how long after it was sent news counts as lost if no peer was
+// heard to pass it on.
 const unheardAfter = 10 * time.Second
 
-// maintain forgets what is over, and sends a beacon now and then.
+// maintain forgets what has expired, and sends a beacon now and then.
 func (m *Mesh) maintain(ctx context.Context) {
 	tick := time.NewTicker(m.profile.Tick)
 	defer tick.Stop()

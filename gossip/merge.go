@@ -9,8 +9,9 @@ import (
 	"go.uber.org/zap"
 )
 
-// merge takes what a peer sent: what is new holds from now on, is told to the
-// hooks and, with passOn, to others. Direct is for news that came by itself.
+// merge takes what a peer sent: what is new holds from now on, is reported to the
+// hooks and, with passOn, sent on to other peers. direct is true for a single
+// piece of news, and false for an exchange of the whole map.
 func (m *Mesh) merge(msg message, passOn, direct bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -24,7 +25,7 @@ func (m *Mesh) merge(msg message, passOn, direct bool) {
 			result := m.replica.mergeEntry(r.node, r.epoch, e, now)
 			m.metrics.countMerged(result)
 			if result == mergedNew {
-				// Load changes all the time, and travels with the maps alone.
+				// Load changes all the time, and travels with whole maps only.
 				worth := m.tell(r.node, e, now)
 				if passOn && (worth || direct) {
 					m.broadcast(message{records: []record{{r.node, r.epoch, []entry{e}}}}, broadcastName(r.node, e.key))
@@ -37,7 +38,7 @@ func (m *Mesh) merge(msg message, passOn, direct bool) {
 	}
 }
 
-// tell marks a new fact of a peer's for the hooks, and says whether it is more
+// tell marks a new fact of a peer's for the hooks, and reports whether it is more
 // than a change of load. Called with mu held.
 func (m *Mesh) tell(node string, e entry, now time.Time) (worth bool) {
 	if p := m.peers[node]; p != nil {
@@ -65,8 +66,8 @@ func (m *Mesh) tell(node string, e entry, now time.Time) (worth bool) {
 	return true
 }
 
-// particularsChanged says whether more than the load did since it was last
-// asked.
+// particularsChanged reports whether anything but the load has changed since the
+// last call.
 func (m *Mesh) particularsChanged(node string, e entry) bool {
 	facts, err := decodeParticulars(e.body)
 	if err != nil {
@@ -74,7 +75,7 @@ func (m *Mesh) particularsChanged(node string, e entry) bool {
 	}
 	p := m.peers[node]
 	if facts.leaving && p.state == PeerFailed {
-		p.state = PeerLeft // Its farewell was on a longer way.
+		p.state = PeerLeft // Its farewell took longer than its end.
 	}
 	facts.Load = Load{}
 	body := encodeParticulars(facts)
@@ -105,10 +106,10 @@ func (m *Mesh) mergeDecision(d decision, passOn bool, now time.Time) {
 	}
 }
 
-// mergeOwn takes what somebody says that this node says. News that comes back
-// shows how long it was under way. What this node did not say is of an earlier
-// run, in which the clock was ahead; of another node with this name; or forged:
-// this node says what it has to say anew, above it.
+// mergeOwn takes an entry that is in this node's name. News of its own that comes
+// back shows how long it took. What this node did not say comes from an earlier
+// run, when the clock was ahead, or from another node of this name, or it is
+// forged: this node then restates its own facts in a higher epoch.
 func (m *Mesh) mergeOwn(epoch uint64, e entry, direct bool, now time.Time) {
 	own := m.replica.nodes[m.name]
 	if epoch < m.epoch || own == nil {
@@ -133,8 +134,8 @@ func (m *Mesh) mergeOwn(epoch uint64, e entry, direct bool, now time.Time) {
 	m.refute(epoch, now)
 }
 
-// Two nodes of one name would refute each other for ever, each time faster than
-// the other; the pause between two refutations doubles.
+// Two nodes of one name refute each other for as long as both are there. So that
+// they do not flood the mesh, the pause between two refutations doubles.
 const (
 	refutePause    = time.Second
 	maxRefutePause = 5 * time.Minute
@@ -150,12 +151,12 @@ func (m *Mesh) refute(epoch uint64, now time.Time) {
 	}
 	m.refuteAfter = min(max(refutePause, 2*m.refuteAfter), maxRefutePause)
 	m.refuted = now
-	m.log.Warn("peers know facts of this node's that it did not tell: it tells its own anew",
+	m.log.Warn("peers have facts in this node's name that it did not publish: it publishes its own again",
 		zap.String("node", m.name), zap.Uint64("epoch", epoch+1))
 	m.restate(epoch + 1)
 }
 
-// restate says everything that still holds again, in a new epoch.
+// restate publishes everything that still holds again, in a new epoch.
 func (m *Mesh) restate(epoch uint64) {
 	own := m.replica.nodes[m.name]
 	m.epoch = epoch
@@ -168,8 +169,8 @@ func (m *Mesh) restate(epoch uint64) {
 	}
 }
 
-// repeat sends what this node said while it had no peers: a first exchange of
-// maps that was under way meanwhile does not have it. Called with mu held.
+// repeat sends what this node said while it had no peers: an exchange of maps
+// that began before does not have it. Called with mu held.
 func (m *Mesh) repeat() {
 	if own := m.replica.nodes[m.name]; own != nil {
 		for key, held := range own.facts {
@@ -183,13 +184,14 @@ func (m *Mesh) repeat() {
 	}
 }
 
-// sentNews is news of this node's that was not heard back yet.
+// sentNews is news of this node's that no peer was heard to pass on yet.
 type sentNews struct {
 	seq uint64
 	at  time.Time
 }
 
-// put makes a fact of this node's hold, and sends it. Called with mu held.
+// put makes a fact of this node's hold and, with send, sends it. Called with mu
+// held.
 func (m *Mesh) put(key entryKey, body string, send bool) {
 	m.seq++
 	e := entry{key, m.seq, body}
@@ -208,9 +210,9 @@ func (m *Mesh) put(key entryKey, body string, send bool) {
 	}
 }
 
-// broadcast queues a message in place of an older one of that name, and says
-// whether it did: alone, there is nobody to send to, and a message that is too
-// long would stay in the queue for ever. Called with mu held.
+// broadcast queues a message in place of an older one of that name, and reports
+// whether it did: without peers there is nobody to send to, and a message that is
+// too long would stay in the queue for ever. Called with mu held.
 func (m *Mesh) broadcast(msg message, name string) bool {
 	if m.alive.Load() == 0 {
 		return false

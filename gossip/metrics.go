@@ -7,16 +7,16 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Why something from the network is not taken: the values of label reason of
+// Why something from the network is ignored: the values of the label reason of
 // kuberelay_gossip_ignored_total.
 const (
 	ignoredKey       = "key"              // no key of ours decrypts it
 	ignoredPlain     = "plaintext"        // it is not encrypted
-	ignoredLabel     = "label"            // it is of another mesh
+	ignoredLabel     = "label"            // it belongs to another mesh
 	ignoredCIDR      = "cidr"             // it is from, or about a node in, a network that is not allowed
 	ignoredOversize  = "oversize"         // it is longer than anything a peer sends
 	ignoredMalformed = "malformed"        // it cannot be read
-	ignoredVersion   = "version"          // it is of a version that is not known
+	ignoredVersion   = "version"          // its version is not known
 	ignoredStreams   = "streams"          // too many connections are open
 	ignoredFull      = "full"             // there is no room for it
 	ignoredExpired   = "expired"          // a decision that has long ended

@@ -9,24 +9,24 @@ import (
 )
 
 const (
-	// retransmitMult times the decimal logarithm of the nodes, rounded up, is
-	// how often each node sends a piece of news. It is memberlist's default.
+	// Each node sends a piece of news retransmitMult times the decimal
+	// logarithm of the number of nodes, rounded up. It is memberlist's default.
 	retransmitMult = 4
-	// maxQueued bounds the news that wait; each subject waits once.
+	// maxQueued bounds the news that waits; each subject waits once.
 	maxQueued = 2048
 )
 
-// queue holds the news that wait to be sent, each until it was sent so many
-// times or something newer of its name takes its place. memberlist has such a
-// queue too (TransmitLimitedQueue), and loses news from it: it counts its IDs
-// from 1 again whenever it is empty for a moment, and of two messages of one
-// length, ID and number of transmissions it keeps one (v0.7.0).
+// queue holds the news that waits to be sent, each piece until it was sent often
+// enough or a newer one of its name takes its place. memberlist's own queue
+// (TransmitLimitedQueue) loses news: it counts its IDs from 1 again whenever it
+// is empty for a moment, and of two messages of one length, ID and number of
+// transmissions it keeps one (v0.7.0).
 type queue struct {
-	nodes func() int // of the mesh, this one among them
+	nodes func() int // how many the mesh has, this one included
 
 	mu      sync.Mutex
 	waiting map[string]*news // guarded by mu; by name
-	last    uint64           // guarded by mu; the order of the last one
+	last    uint64           // guarded by mu; the order of the latest
 }
 
 // news is a message on its way to everybody.
@@ -42,7 +42,7 @@ func newQueue(nodes func() int) *queue {
 }
 
 // add queues raw in place of what waits under that name, and returns how many
-// others had to go.
+// others were dropped to make room.
 func (q *queue) add(name string, raw []byte) (pruned int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -58,8 +58,8 @@ func (q *queue) add(name string, raw []byte) (pruned int) {
 	return pruned
 }
 
-// take returns news of at most limit bytes together, each counted with
-// overhead more: what was sent least first, and of that the newest.
+// take returns news of at most limit bytes in all, overhead included for each
+// piece: what was sent least comes first, and of that the newest.
 func (q *queue) take(overhead, limit int) [][]byte {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -14,8 +14,8 @@ type (
 	peerNotice        string
 )
 
-// notices are what the hooks have yet to be told, each subject once: what a
-// hook gets is read when it is called. So there are never more than there are
+// notices are the subjects that the hooks have yet to be told of, each once: what
+// a hook gets is read when it is called. So there are never more notices than
 // facts, and none is lost.
 type notices struct {
 	signal chan struct{}
@@ -71,7 +71,7 @@ func (m *Mesh) notify(ctx context.Context) {
 func (m *Mesh) notifyOf(subject any) {
 	switch s := subject.(type) {
 	case observationNotice:
-		if o, ok := m.observation(s.node, s.upstream); ok {
+		if o, ok := m.observationBy(s.node, s.upstream); ok {
 			m.options.OnObservation(o)
 		}
 	case intentNotice:
@@ -95,8 +95,8 @@ func (m *Mesh) notifyOf(subject any) {
 	}
 }
 
-// observation returns what a peer that is there says of an upstream.
-func (m *Mesh) observation(node, upstream string) (Observation, bool) {
+// observationBy returns what a node says of an upstream.
+func (m *Mesh) observationBy(node, upstream string) (Observation, bool) {
 	raw, err := hex.DecodeString(upstream)
 	if err != nil {
 		return Observation{}, false
@@ -111,11 +111,12 @@ func (m *Mesh) observation(node, upstream string) (Observation, bool) {
 	if !ok {
 		return Observation{}, false
 	}
-	return held.observation(node)
+	return held.asObservation(node)
 }
 
-// observation returns what e says, if it is one that says something.
-func (e entry) observation(node string) (Observation, bool) {
+// asObservation returns what a node observes by e; ok is false if e is no
+// observation, or one that was taken back.
+func (e entry) asObservation(node string) (o Observation, ok bool) {
 	if e.key.kind != kindObservation || e.body == "" {
 		return Observation{}, false
 	}

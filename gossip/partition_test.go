@@ -32,7 +32,7 @@ func TestAPartitionHealsByItself(t *testing.T) {
 		t.Fatal(err)
 	}
 	wait(t, 5*time.Second)
-	if got := len(nodes[0].Observations(upstreamA)); got != 1 {
+	if got := len(nodes[0].observed(upstreamA)); got != 1 {
 		t.Errorf("%d observations came through the partition", got)
 	}
 
@@ -42,7 +42,7 @@ func TestAPartitionHealsByItself(t *testing.T) {
 	t.Logf("whole %v after the end of the partition, with a tenth of the times", time.Since(healed))
 	for _, n := range nodes {
 		within(t, 2*time.Second, "one state", func() bool {
-			return len(n.Observations(upstreamA)) == 2 && len(n.Snapshot().Intents) == 1
+			return len(n.observed(upstreamA)) == 2 && len(n.holding()) == 1
 		})
 	}
 	if nodes[0].metric("joins_total", "ok")+nodes[2].metric("joins_total", "ok")+nodes[3].metric("joins_total", "ok") == 0 {
@@ -75,8 +75,8 @@ func TestTheLastOfThreeNodesStillWorks(t *testing.T) {
 	if _, err := nodes[2].Intend(Intent{Kind: Drain, Target: upstreamA, On: true}); err != nil {
 		t.Error(err)
 	}
-	if s := nodes[2].Snapshot(); len(s.Observations) != 1 || len(s.Intents) != 1 || s.Queued != 0 {
-		t.Errorf("snapshot %+v", s)
+	if n := nodes[2]; len(n.Snapshot().Observations) != 1 || len(n.holding()) != 1 || n.queue.len() != 0 {
+		t.Errorf("snapshot %+v, intents %v, %d messages queued", n.Snapshot(), n.holding(), n.queue.len())
 	}
 }
 
@@ -134,7 +134,7 @@ func TestNamesAreLookedUpAnewAtEveryAttempt(t *testing.T) {
 	other := newIP()
 	successor := start(t, at(net.JoinHostPort(other.String(), portOf(seed))))
 	resolver.set("bastions.example.org", other)
-	within(t, 10*time.Second, "the successor by the same name", func() bool { return n.peer(successor.Name()).State == PeerAlive })
+	within(t, 10*time.Second, "the successor by the same name", func() bool { return n.peer(successor.name).State == PeerAlive })
 }
 
 func portOf(n *node) string {

@@ -9,14 +9,14 @@ import (
 	"github.com/hashicorp/memberlist"
 )
 
-// PeerState says whether a peer is there.
+// PeerState is whether a peer is there.
 type PeerState string
 
 // The states of a peer.
 const (
 	PeerAlive  PeerState = "alive"
-	PeerFailed PeerState = "failed" // gone, and it did not say that it goes
-	PeerLeft   PeerState = "left"
+	PeerFailed PeerState = "failed" // gone without a word
+	PeerLeft   PeerState = "left"   // gone, as it said it would
 )
 
 // Whether packets get through to a peer and back.
@@ -28,27 +28,24 @@ const (
 
 // Peer is another node, as this one knows it.
 type Peer struct {
-	Name string `json:"name"`
+	Name string
 	// Address is where it is reached.
-	Address string    `json:"address"`
-	State   PeerState `json:"state"`
-	// Since is when this node saw it enter the state.
-	Since time.Time `json:"since,omitzero"`
-	// LastHeard is when a sign of life from it came here last.
-	LastHeard time.Time `json:"lastHeard,omitzero"`
+	Address string
+	State   PeerState
+	// LastHeard is when the last sign of life from it came here.
+	LastHeard time.Time
 	// UDP is ok, blocked or unknown.
-	UDP string `json:"udp"`
-	// RTT is the time of its last answer to a packet.
-	RTT time.Duration `json:"rttNanoseconds,omitempty"`
-	// KeyIDs are of the keys that it has, the one it encrypts with first.
-	KeyIDs []string `json:"keyIDs"`
-	// Rival is the address of another node that has the same name.
-	Rival string `json:"rival,omitempty"`
+	UDP string
+	// KeyIDs name the keys that it has, the one it encrypts with first.
+	KeyIDs []string
+	// Rival is the address of another node that has the same name; "" if none
+	// was seen in the last ten minutes.
+	Rival string
 	Particulars
 }
 
-// peer is what the mesh knows of a peer by itself; what the peer says of
-// itself is in the replica. Guarded by Mesh.mu.
+// peer is what this node itself knows of a peer; what the peer says of itself is
+// in the replica. Guarded by Mesh.mu.
 type peer struct {
 	name     string
 	address  netip.AddrPort
@@ -57,7 +54,6 @@ type peer struct {
 	heard    time.Time
 	udp      string
 	udpSince time.Time // when udp was last found to be so
-	rtt      time.Duration
 	rival    string
 	rivalAt  time.Time
 	// particulars are what the hook was last told, encoded, without the load.
@@ -77,17 +73,21 @@ func (p *peer) node() *memberlist.Node {
 // rivalFor is how long a conflict of names is shown after it was last seen.
 const rivalFor = 10 * time.Minute
 
-// public is p with what it says of itself. Called with mu held.
+func recentRival(address string, seen, now time.Time) string {
+	if now.Sub(seen) >= rivalFor {
+		return ""
+	}
+	return address
+}
+
+// public is p as others see it, with what it says of itself. Called with mu held.
 func (m *Mesh) public(p *peer, now time.Time) Peer {
 	out := Peer{
-		Name: p.name, Address: p.address.String(), State: p.state, Since: p.since, LastHeard: p.heard,
-		UDP: p.udp, RTT: p.rtt, KeyIDs: []string{},
+		Name: p.name, Address: p.address.String(), State: p.state, LastHeard: p.heard,
+		UDP: p.udp, KeyIDs: []string{}, Rival: recentRival(p.rival, p.rivalAt, now),
 	}
 	if p.state != PeerAlive {
 		out.UDP = UDPUnknown
-	}
-	if p.rival != "" && now.Sub(p.rivalAt) < rivalFor {
-		out.Rival = p.rival
 	}
 	if facts, ok := m.selfFacts(p.name); ok {
 		out.Particulars = facts.Particulars
@@ -110,8 +110,8 @@ func (m *Mesh) selfFacts(node string) (selfFacts, bool) {
 	return facts, err == nil
 }
 
-// counts says whether what a node says counts: it is there, or is this one.
-// Called with mu held.
+// counts reports whether what a node says counts: it is there, or it is this
+// one. Called with mu held.
 func (m *Mesh) counts(node string) bool {
 	if node == m.name {
 		return true
@@ -120,7 +120,8 @@ func (m *Mesh) counts(node string) bool {
 	return p != nil && p.state == PeerAlive
 }
 
-// presence says when a node went, and whether it is there. Called with mu held.
+// presence returns whether a node is there and, if not, since when. Called with
+// mu held.
 func (m *Mesh) presence(node string) (gone time.Time, alive bool) {
 	if m.counts(node) {
 		return time.Time{}, true

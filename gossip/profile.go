@@ -2,13 +2,14 @@ package gossip
 
 import "time"
 
-// Profile are the times by which a mesh lives. The zero value of each field
-// means [LAN]'s. All nodes of a mesh should have the same.
+// Profile is the timing of a mesh. A zero field takes [LAN]'s value. All nodes of
+// a mesh should have the same.
 type Profile struct {
 	// ProbeInterval is the time between two probes of memberlist, each of
 	// another peer in turn. Default 1s.
 	ProbeInterval time.Duration
-	// ProbeTimeout is how long a probe by UDP is waited for. Default 500ms.
+	// ProbeTimeout is how long to wait for the answer to a probe by UDP.
+	// Default 500ms.
 	ProbeTimeout time.Duration
 	// GossipInterval is the time between two packets of news. Default 200ms.
 	GossipInterval time.Duration
@@ -20,11 +21,11 @@ type Profile struct {
 	// RejoinInterval is the time, ± 10 %, between two attempts to reach the
 	// configured and the lost peers that are not there. Default 10s.
 	RejoinInterval time.Duration
-	// FactTTL is how long the facts of a node that is gone are kept, for
-	// display; they count no more from the moment it is gone. Default 90s.
+	// FactTTL is how long the facts of a node that is gone are kept. They do
+	// not count from the moment that it is gone. Default 90s.
 	FactTTL time.Duration
 	// ForgetAfter is how long a peer that is gone is listed and, if it failed,
-	// looked for; configured peers are looked for always. Default 10m.
+	// looked for; configured peers are always looked for. Default 10m.
 	ForgetAfter time.Duration
 	// DeadTime is how long memberlist remembers a dead node, and after which
 	// another address may take over its name. Default 30s.
@@ -40,8 +41,8 @@ type Profile struct {
 }
 
 // LAN is the profile for hosts with a round-trip time below half a second,
-// which includes most pairs of data centres. A host that died is known to be
-// gone after 6 to 7 s.
+// which includes most pairs of data centres. Peers know that a host has died
+// after 6 to 7 s.
 func LAN() Profile {
 	return Profile{
 		ProbeInterval: time.Second, ProbeTimeout: 500 * time.Millisecond,
@@ -49,18 +50,6 @@ func LAN() Profile {
 		StreamTimeout: 5 * time.Second, RejoinInterval: 10 * time.Second,
 		FactTTL: 90 * time.Second, ForgetAfter: 10 * time.Minute, DeadTime: 30 * time.Second,
 		BeaconInterval: time.Minute, CheckInterval: 5 * time.Second, Tick: time.Second,
-	}
-}
-
-// Quick is the profile for tests on one host: everything some ten times as
-// fast, at ten times the cost.
-func Quick() Profile {
-	return Profile{
-		ProbeInterval: 100 * time.Millisecond, ProbeTimeout: 60 * time.Millisecond,
-		GossipInterval: 20 * time.Millisecond, PushPullInterval: 2 * time.Second,
-		StreamTimeout: time.Second, RejoinInterval: 300 * time.Millisecond,
-		FactTTL: 3 * time.Second, ForgetAfter: 30 * time.Second, DeadTime: 2 * time.Second,
-		BeaconInterval: time.Second, CheckInterval: 200 * time.Millisecond, Tick: 100 * time.Millisecond,
 	}
 }
 

@@ -12,8 +12,8 @@ import (
 	"go.uber.org/zap"
 )
 
-// Observe publishes what this node itself sees of an upstream; o.Node is not
-// looked at. What has not changed since is not sent again.
+// Observe publishes what this node itself sees of an upstream; o.Node is
+// ignored. What has not changed is not sent again.
 func (m *Mesh) Observe(o Observation) error {
 	upstream, err := rawID(o.Upstream)
 	if err != nil {
@@ -91,8 +91,8 @@ func (m *Mesh) publishSelf(send bool) {
 	m.put(entryKey{kind: kindParticulars}, encodeParticulars(m.self), send)
 }
 
-// refreshSelf puts the load into the map, if it has changed and is old. Called
-// with mu held.
+// refreshSelf puts the load into the map if it has changed and the one there is
+// old. Called with mu held.
 func (m *Mesh) refreshSelf() {
 	if time.Since(m.selfSent) < m.profile.PushPullInterval/2 {
 		return
@@ -103,10 +103,10 @@ func (m *Mesh) refreshSelf() {
 	}
 }
 
-// Intend makes a decision of an operator's hold on all nodes: it outranks all
-// that are known about its target. By, At and Counter are set here; the result
-// has them. Whoever is there gets it by a connection at once, beside the
-// packets that spread it. OnIntent is not called.
+// Intend makes an operator's decision hold on all nodes: it outranks every known
+// one about its target. By, At and Counter are set here; the result has them.
+// Beside the packets that spread it, each live peer gets it by a connection at
+// once. OnIntent is not called.
 func (m *Mesh) Intend(i Intent) (Intent, error) {
 	if _, err := rawID(i.Target); err != nil {
 		return i, err
@@ -133,8 +133,8 @@ func (m *Mesh) Intend(i Intent) (Intent, error) {
 	return d.intent()
 }
 
-// sendToAll sends one message to each peer by a connection: an intent must not
-// wait for the exchange of maps where packets do not get through.
+// sendToAll sends a message to each peer by a connection, so that an intent does
+// not wait for the exchange of maps where packets do not get through.
 func (m *Mesh) sendToAll(raw []byte) {
 	members := m.members.Load()
 	alive := m.alivePeers()
@@ -156,9 +156,9 @@ func (m *Mesh) sendToAll(raw []byte) {
 	}
 }
 
-// Import puts decisions that were exported before into the map, before Start or
-// after: whatever is newer, here or at a peer, still wins. No hook is called.
-// It returns, joined, what could not be taken.
+// Import puts decisions from an earlier [Mesh.Export] into the map, before Start
+// or after: whatever is newer, here or at a peer, still wins. No hook is called.
+// Its error joins what is wrong with each that was not taken.
 func (m *Mesh) Import(intents []Intent) error {
 	var problems []error
 	m.mu.Lock()
@@ -184,8 +184,8 @@ func (m *Mesh) Import(intents []Intent) error {
 	return errors.Join(problems...)
 }
 
-// Export returns all decisions that are known, those taken back and those that
-// have ended included: to be kept over a restart of all nodes, and imported.
+// Export returns all known decisions, including those that were taken back or
+// have ended, to be kept over a restart of all nodes and imported again.
 func (m *Mesh) Export() []Intent {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -214,7 +214,7 @@ func (m *Mesh) own() map[string]Observation {
 	all := map[string]Observation{}
 	if known := m.replica.nodes[m.name]; known != nil {
 		for held := range maps.Values(known.facts) {
-			if o, ok := held.observation(m.name); ok {
+			if o, ok := held.asObservation(m.name); ok {
 				all[o.Upstream] = o
 			}
 		}

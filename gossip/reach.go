@@ -10,9 +10,9 @@ import (
 )
 
 // checkReachability finds peers to which packets do not get through although
-// connections do. memberlist keeps such a peer: it pings by TCP, or by way of a
-// third node, and then says nothing at all. Gossip by packets is lost though,
-// which a firewall rule for TCP alone brings about easily (consul#19965).
+// connections do, as with a firewall rule for TCP alone (consul#19965).
+// memberlist keeps such a peer alive by pings over TCP or through a third node,
+// and says nothing, while gossip by packets is lost.
 func (m *Mesh) checkReachability(ctx context.Context) {
 	ticker := time.NewTicker(m.profile.CheckInterval)
 	defer ticker.Stop()
@@ -23,7 +23,7 @@ func (m *Mesh) checkReachability(ctx context.Context) {
 		case <-ticker.C:
 		}
 		alive := m.alivePeers()
-		// Each peer's turn to be probed by memberlist comes once in a round.
+		// memberlist probes each peer once in a round.
 		patience := max(m.profile.CheckInterval, 3*time.Duration(len(alive))*m.profile.ProbeInterval)
 		for _, p := range alive {
 			if ctx.Err() == nil && (p.udp == UDPBlocked || time.Since(p.udpSince) > patience) {
@@ -36,8 +36,8 @@ func (m *Mesh) checkReachability(ctx context.Context) {
 func (m *Mesh) checkPeer(ctx context.Context, p peer) {
 	members := m.members.Load()
 	for range 3 {
-		if rtt, err := members.Ping(p.name, net.UDPAddrFromAddrPort(p.address)); err == nil {
-			m.setUDP(p.name, UDPOK, rtt)
+		if _, err := members.Ping(p.name, net.UDPAddrFromAddrPort(p.address)); err == nil {
+			m.setUDP(p.name, UDPOK)
 			return
 		}
 		if ctx.Err() != nil {
@@ -46,18 +46,17 @@ func (m *Mesh) checkPeer(ctx context.Context, p peer) {
 	}
 	conn, err := m.transport.DialAddressTimeout(memberlist.Address{Addr: p.address.String(), Name: p.name}, m.profile.StreamTimeout)
 	if err != nil {
-		m.setUDP(p.name, UDPUnknown, 0)
+		m.setUDP(p.name, UDPUnknown)
 		return
 	}
-	// A connection that ends before it says anything is no error there, if it
-	// has the label.
+	// With the label, a connection that ends at once is no error at the peer.
 	_ = memberlist.AddLabelHeaderToStream(conn, m.label)
 	_ = conn.Close()
-	m.setUDP(p.name, UDPBlocked, 0)
+	m.setUDP(p.name, UDPBlocked)
 }
 
-// setUDP takes down whether packets reach a peer, and says so if it is new.
-func (m *Mesh) setUDP(name, state string, rtt time.Duration) {
+// setUDP notes whether packets reach a peer, and logs a change.
+func (m *Mesh) setUDP(name, state string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	p := m.peers[name]
@@ -68,7 +67,7 @@ func (m *Mesh) setUDP(name, state string, rtt time.Duration) {
 	before := p.udp
 	p.udp, p.udpSince = state, now
 	if state == UDPOK {
-		p.heard, p.rtt = now, rtt
+		p.heard = now
 	}
 	if before == state {
 		return

@@ -11,9 +11,9 @@ import (
 	"go.uber.org/zap"
 )
 
-// rejoin joins whoever should be there and is not, at once and then every
-// RejoinInterval. It is what heals a partition: memberlist does not talk to the
-// dead for long, and then forgets them (memberlist#222).
+// rejoin joins the peers that should be there and are not, at once and then every
+// RejoinInterval. That heals a partition: memberlist does not talk to dead nodes
+// for long, and then forgets them (memberlist#222).
 func (m *Mesh) rejoin(ctx context.Context) {
 	var told string
 	settled := false
@@ -39,8 +39,8 @@ func (m *Mesh) rejoin(ctx context.Context) {
 	}
 }
 
-// joinMissing tries all that are missing once, and returns what it last logged
-// about peers that cannot be looked up.
+// joinMissing tries to join each missing peer once. It returns the problem of
+// looking peers up, if any; the one in told is not logged again.
 func (m *Mesh) joinMissing(ctx context.Context, told string) string {
 	m.mu.Lock()
 	seeds := slices.Clone(m.seeds)
@@ -80,13 +80,13 @@ func (m *Mesh) join(ctx context.Context, address netip.AddrPort) {
 	_, err := m.members.Load().Join([]string{address.String()})
 	if err != nil {
 		m.metrics.joins.WithLabelValues("error").Inc()
-		return // memberlist says it, at level debug: it may be away for days.
+		return // memberlist logs it, at level debug: the peer may be away for days.
 	}
 	m.metrics.joins.WithLabelValues("ok").Inc()
 }
 
-// missing returns the addresses, of those that were looked up and of the peers
-// that failed, at which nobody is that this node knows to be there.
+// missing returns those of the found addresses, and of the peers that failed, at
+// which there is no live peer.
 func (m *Mesh) missing(found []netip.AddrPort) []netip.AddrPort {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -110,8 +110,8 @@ func (m *Mesh) missing(found []netip.AddrPort) []netip.AddrPort {
 	return missing
 }
 
-// isSelf says whether address leads back here in another way than by the
-// advertised address, because this node listens on every address.
+// isSelf reports whether address leads back here although it is not the
+// advertised one, because this node listens on every address.
 func (m *Mesh) isSelf(address netip.AddrPort) bool {
 	if address.Port() != m.bound.Port() || !m.bound.Addr().IsUnspecified() {
 		return false

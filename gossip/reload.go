@@ -11,9 +11,8 @@ import (
 
 // Reload puts the peers, networks and keys of c in force; the key files are
 // read again. A change of anything else needs a new mesh, and is refused with
-// the field's name, as is a change of keys that would cut off a peer that is
-// there, unless force is set: then the operator knows better. Refused, nothing
-// changes.
+// the field's name. A change of keys that would cut off a live peer is refused
+// too, unless force is set. With an error, nothing has changed.
 func (m *Mesh) Reload(c Config, force bool) error {
 	if err := c.Validate(); err != nil {
 		return err
@@ -53,8 +52,7 @@ func (m *Mesh) Reload(c Config, force bool) error {
 	return nil
 }
 
-// fixed names what differs between c and the configuration in force and cannot
-// be changed.
+// fixed names the fields that c would change and a reload cannot.
 func (m *Mesh) fixed(c Config) []string {
 	var fields []string
 	for name, differs := range map[string]bool{
@@ -101,7 +99,7 @@ func (m *Mesh) checkRotation(keys []key) error {
 			next[0], strings.Join(lack, ", ")))
 	}
 	if len(use) > 0 {
-		problems = append(problems, fmt.Errorf("secretKeyFiles: a key cannot be removed with which %s still encrypts; make %s the first one there and reload first",
+		problems = append(problems, fmt.Errorf("secretKeyFiles: %s still encrypts with a key that this would remove; make %s the first one there and reload first",
 			strings.Join(use, ", "), next[0]))
 	}
 	return errors.Join(problems...)
@@ -138,11 +136,11 @@ func (m *Mesh) rotate(keys []key) error {
 	return nil
 }
 
-// removeKeys removes from the ring what is not in keep, the primary key being
-// in it. Keyring.RemoveKey moves what follows within an array that others read
-// meanwhile (memberlist v0.7.0), so only the last key is ever removed: for one
-// in between, those after it are taken off and put on again, and are missed for
-// a microsecond at most.
+// removeKeys removes from the ring what is not in keep, which has the primary
+// key. Keyring.RemoveKey shifts the keys after the removed one within an array
+// that others may be reading (memberlist v0.7.0), so only the last key is ever
+// removed: to remove another, those after it are removed and added again, and
+// are missing for a microsecond or so.
 func (m *Mesh) removeKeys(keep []key) error {
 	kept := func(raw []byte) bool {
 		return slices.ContainsFunc(keep, func(k key) bool { return slices.Equal(k.raw(), raw) })

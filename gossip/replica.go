@@ -13,16 +13,16 @@ const (
 	maxUpstreams = maxEntries - 2 // of one node, beside particulars and beacon
 )
 
-// replica is the replicated map: for each node the facts of its latest run,
-// each the latest, and for each target the winning decision. Merging messages
-// into it is a join in a semilattice: a greater epoch replaces a node's facts
-// altogether, within one epoch each fact has the greatest (sequence, body), and
-// each decision the greatest (counter, node, body). Time only decides what is
-// forgotten, which is not part of merging. Not safe for concurrent use.
+// replica is the replicated map: the latest facts of each node's latest run, and
+// for each target the decision that wins. Merging messages into it is a join in a
+// semilattice: a greater epoch replaces all facts of a node, within one epoch the
+// greatest (sequence, body) of each fact wins, and of decisions the greatest
+// (counter, node, body). Time only decides what is forgotten, which is not part
+// of merging. It is not safe for concurrent use.
 type replica struct {
 	nodes     map[string]*run
 	decisions map[decisionKey]heldDecision
-	counter   uint64 // the greatest that was seen
+	counter   uint64 // the greatest of all decisions that were seen
 }
 
 // run is what a node has said since it started.
@@ -85,8 +85,8 @@ func (r *replica) mergeEntry(node string, epoch uint64, e entry, now time.Time) 
 	return mergedNew
 }
 
-// compareEntries orders two entries of one key. That two differ in their bodies
-// alone can only be if two nodes write under one name; then too all agree.
+// compareEntries orders two entries of one key. Two that differ in their bodies
+// alone come from two nodes of one name; all nodes choose the same one even then.
 func compareEntries(a, b entry) int {
 	return cmp.Or(cmp.Compare(a.seq, b.seq), cmp.Compare(a.body, b.body))
 }
@@ -115,8 +115,8 @@ func compareDecisions(a, b decision) int {
 	return cmp.Or(cmp.Compare(a.counter, b.counter), cmp.Compare(a.by, b.by), cmp.Compare(a.body, b.body))
 }
 
-// evict forgets the oldest decision that was taken back or has ended, if there
-// is one.
+// evict forgets the oldest decision that was taken back or has ended. It reports
+// whether there was one.
 func (r *replica) evict(now time.Time) bool {
 	var oldest decisionKey
 	found := false
@@ -142,8 +142,8 @@ const keepTakenBack = 7 * 24 * time.Hour
 // clocks differ by less do not hand it to each other for ever.
 const keepExpired = 24 * time.Hour
 
-// expire forgets what a node that is not alive said, ttl after it was heard and
-// the node went, and decisions that hold no more.
+// expire forgets what a node that is gone said, once both that and the node's
+// going are ttl ago, and decisions that hold no more.
 func (r *replica) expire(now time.Time, ttl time.Duration, presence func(node string) (gone time.Time, alive bool)) {
 	for node, known := range r.nodes {
 		gone, alive := presence(node)
@@ -163,9 +163,9 @@ func (r *replica) expire(now time.Time, ttl time.Duration, presence func(node st
 	})
 }
 
-// message returns all that is known of the nodes for which include is true,
-// and all decisions, in at most maxState bytes; whether all of it, too. First
-// comes first, which is to say, is not left out.
+// message returns all that is known of the nodes for which include is true, and
+// all decisions. What does not fit into maxState bytes is left out: then complete
+// is false. The node first is encoded first, so it is never left out.
 func (r *replica) message(first string, include func(node string) bool) (raw []byte, complete bool) {
 	var m message
 	for _, key := range slices.SortedFunc(maps.Keys(r.decisions), compareDecisionKeys) {

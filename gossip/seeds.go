@@ -19,7 +19,7 @@ type Resolver interface {
 	LookupSRV(ctx context.Context, service, proto, name string) (string, []*net.SRV, error)
 }
 
-// Bounds on what a seed may come to.
+// Bounds on resolving seeds.
 const (
 	maxSeedAddresses = 256
 	maxSeedOutput    = 64 << 10
@@ -60,6 +60,16 @@ func parseSeed(text string) (seed, error) {
 		return seed{address: netip.AddrPortFrom(ip.Unmap(), port)}, nil
 	}
 	return seed{host: host, port: port}, nil
+}
+
+func (c Config) seeds() []seed {
+	seeds := make([]seed, 0, len(c.Peers))
+	for _, text := range c.Peers {
+		if s, err := parseSeed(text); err == nil { // Validate has seen to it.
+			seeds = append(seeds, s)
+		}
+	}
+	return seeds
 }
 
 // resolve returns the addresses that s stands for now.
@@ -103,8 +113,8 @@ func lookup(ctx context.Context, r Resolver, host string, port uint16) ([]netip.
 	return all, nil
 }
 
-// run asks the command, which prints addresses between white space. What it
-// prints as an exec: is not run.
+// run runs the command, which prints addresses separated by white space. An exec:
+// among them is not run.
 func (s seed) run(ctx context.Context, r Resolver) ([]netip.AddrPort, error) {
 	cmd := exec.CommandContext(ctx, s.command[0], s.command[1:]...)
 	ownProcessGroup(cmd)
@@ -137,7 +147,7 @@ func (s seed) run(ctx context.Context, r Resolver) ([]netip.AddrPort, error) {
 }
 
 // limitedBuffer keeps the first maxSeedOutput bytes. It does not embed the
-// buffer, whose ReadFrom io.Copy would find.
+// buffer, because io.Copy would then use its ReadFrom, which has no limit.
 type limitedBuffer struct{ kept bytes.Buffer }
 
 // Write implements [io.Writer].
@@ -148,8 +158,8 @@ func (b *limitedBuffer) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// resolveSeeds resolves all, side by side, and returns what could be had,
-// sorted, beside what could not.
+// resolveSeeds resolves all seeds at once. It returns the addresses that were
+// found, sorted, and the errors of those that were not, joined.
 func resolveSeeds(ctx context.Context, r Resolver, seeds []seed) ([]netip.AddrPort, error) {
 	type answer struct {
 		found []netip.AddrPort

@@ -13,7 +13,7 @@ import (
 )
 
 // Bounds on what strangers can make this node hold: memberlist reads up to
-// 20 MiB of a connection before it finds out that it cannot decrypt them.
+// 20 MiB from a connection before it finds that it cannot decrypt them.
 const (
 	maxPacket         = 1500
 	maxStream         = 4 << 20 // bytes read of one connection
@@ -42,7 +42,7 @@ func (a *allowList) allows(ip netip.Addr) bool {
 	return false
 }
 
-// fits refuses a list in which this node's own address is not.
+// fits refuses a list that lacks this node's own address.
 func (a *allowList) fits(advertise netip.AddrPort) error {
 	if a.allows(advertise.Addr()) {
 		return nil
@@ -51,9 +51,10 @@ func (a *allowList) fits(advertise netip.AddrPort) error {
 }
 
 // transport carries memberlist's packets and connections. It differs from
-// memberlist's own in that networks that are not allowed are refused at the
-// door (memberlist applies its list to messages that a node is alive alone) and
-// that what one host can make us read is bounded.
+// memberlist's own in two ways: packets and connections from networks that are
+// not allowed are dropped before they are read (memberlist applies its list only
+// to messages that say that a node is alive), and what one host can make us read
+// is bounded.
 type transport struct {
 	tcp       *net.TCPListener
 	udp       *net.UDPConn
@@ -75,8 +76,8 @@ type transport struct {
 
 var _ memberlist.NodeAwareTransport = (*transport)(nil)
 
-// listen opens both sockets of a.bind, on one port. If a.bind's is 0, so may be
-// a.advertise's, and becomes what the port is.
+// listen opens a TCP and a UDP socket on a.bind, with one port. If that port is 0,
+// a.advertise's may be too, and becomes the one that was taken.
 func listen(ctx context.Context, a addresses, allowed *allowList, m *metrics) (*transport, error) {
 	t := &transport{
 		advertise: a.advertise, allowed: allowed, metrics: m,
@@ -243,7 +244,7 @@ func (t *transport) accept() {
 	}
 }
 
-// pause waits a moment after a failure to read, and says whether to go on.
+// pause waits a moment after a failure to read, and reports whether to go on.
 func (t *transport) pause() bool {
 	timer := time.NewTimer(10 * time.Millisecond)
 	defer timer.Stop()
@@ -279,8 +280,8 @@ func (t *transport) wrap(conn net.Conn, closed func()) net.Conn {
 	return &stream{Conn: conn, metrics: t.metrics, left: maxStream, closed: sync.OnceFunc(closed)}
 }
 
-// stream is a connection of which only so much is read. Reads are one
-// goroutine's.
+// stream is a connection of which only so much is read, by one goroutine at a
+// time.
 type stream struct {
 	net.Conn
 	metrics *metrics

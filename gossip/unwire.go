@@ -25,8 +25,8 @@ const (
 	maxDecisions = 4096
 )
 
-// decode reads a message from a peer, or from whoever has the key. All of it
-// is valid, or none of it is taken. Nothing of raw is kept.
+// decode reads a message from a peer, or from whoever has the key. An error
+// refuses all of it. raw is not kept.
 func decode(raw []byte) (message, error) {
 	var m message
 	switch {
@@ -190,8 +190,6 @@ func decodeParticulars(body string) (selfFacts, error) {
 			p.Load.InFlight = f.value
 		case 6:
 			p.Load.Streams = f.value
-		case 7:
-			p.Load.RequestsPerSecond = f.value
 		case 8:
 			var id string
 			err := f.text(&id, 16)
@@ -239,7 +237,7 @@ func word[T ~string](list []T, number uint64) string {
 	return "UNKNOWN-" + strconv.FormatUint(number, 10)
 }
 
-// wireField is one field of a message: a number or bytes.
+// wireField is one field of a message; its value is a number or bytes.
 type wireField struct {
 	number protowire.Number
 	kind   protowire.Type
@@ -271,7 +269,7 @@ func (f wireField) time() time.Time {
 	return time.UnixMilli(int64(f.value)).UTC()
 }
 
-// fields calls each with the fields of raw, in order, and stops at an error.
+// fields calls each with every field of raw, in order, and stops at an error.
 func fields(raw []byte, each func(wireField) error) error {
 	for len(raw) > 0 {
 		number, kind, n := protowire.ConsumeTag(raw)

@@ -6,15 +6,8 @@ import (
 	"time"
 )
 
-// Observations returns what this node and the peers that are there say of an
-// upstream, by name of the observer.
-func (m *Mesh) Observations(upstream string) []Observation {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.observationsOf(upstream)
-}
-
-// observationsOf is Observations, called with mu held.
+// observationsOf returns the observations of one upstream by this node and the
+// peers that are there, by the observer's name. Called with mu held.
 func (m *Mesh) observationsOf(upstream string) []Observation {
 	all := []Observation{}
 	raw, err := rawID(upstream)
@@ -23,7 +16,7 @@ func (m *Mesh) observationsOf(upstream string) []Observation {
 	}
 	for node, known := range m.replica.nodes {
 		if held, ok := known.facts[entryKey{kindObservation, raw}]; ok && m.counts(node) {
-			if o, ok := held.observation(node); ok {
+			if o, ok := held.asObservation(node); ok {
 				all = append(all, o)
 			}
 		}
@@ -32,16 +25,16 @@ func (m *Mesh) observationsOf(upstream string) []Observation {
 	return all
 }
 
-// observations returns those that count and that pick picks, by upstream and
-// observer. Called with mu held.
-func (m *Mesh) observations(pick func(Observation) bool) []Observation {
+// observationsThat returns the observations by this node and the peers that are
+// there for which pick is true, by upstream and observer. Called with mu held.
+func (m *Mesh) observationsThat(pick func(Observation) bool) []Observation {
 	all := []Observation{}
 	for node, known := range m.replica.nodes {
 		if !m.counts(node) {
 			continue
 		}
 		for _, held := range known.facts {
-			if o, ok := held.observation(node); ok && pick(o) {
+			if o, ok := held.asObservation(node); ok && pick(o) {
 				all = append(all, o)
 			}
 		}
@@ -52,11 +45,10 @@ func (m *Mesh) observations(pick func(Observation) bool) []Observation {
 	return all
 }
 
-// Majority returns the state that more than half of those peers see an upstream
-// in that are there and have decided (SUSPECT is no decision), and how many do;
-// ok is false if there is none. It is meant for an upstream that this node has
-// not probed yet.
-func (m *Mesh) Majority(upstream string) (state State, observers int, ok bool) {
+// Majority returns the state in which more than half of the live, decided peers
+// see an upstream; ok is false if there is none. SUSPECT is no decision. It is
+// meant for an upstream that this node has not probed yet.
+func (m *Mesh) Majority(upstream string) (state State, ok bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	votes, total := map[State]int{}, 0
@@ -68,15 +60,15 @@ func (m *Mesh) Majority(upstream string) (state State, observers int, ok bool) {
 	}
 	for state, n := range votes {
 		if 2*n > total {
-			return state, n, true
+			return state, true
 		}
 	}
-	return "", 0, false
+	return "", false
 }
 
 // Isolated returns the upstreams that this node sees DOWN and that more than
-// half of all nodes, this one counted, see up: the fault is on this node's side
-// of the network. Two nodes are never a quorum.
+// half of all nodes, this one included, see up: the fault is on this node's side
+// of the network. Of two nodes, none is ever isolated.
 func (m *Mesh) Isolated() []string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -86,7 +78,7 @@ func (m *Mesh) Isolated() []string {
 	}
 	quorum := int(m.alive.Load()+1)/2 + 1
 	own, up := m.own(), map[string]int{}
-	for _, o := range m.observations(func(o Observation) bool { return o.State.Up() }) {
+	for _, o := range m.observationsThat(func(o Observation) bool { return o.State.Up() }) {
 		up[o.Upstream]++
 	}
 	for upstream, o := range own {
@@ -98,76 +90,42 @@ func (m *Mesh) Isolated() []string {
 	return isolated
 }
 
-// Snapshot is what a status page shows of a mesh. Lists are sorted and never
-// nil.
+// Snapshot is what a status shows of a mesh. Lists are sorted and never nil.
 type Snapshot struct {
-	// Node is this node.
-	Node string `json:"node"`
+	// Node is this node's name.
+	Node string
 	// Address is where peers reach it.
-	Address string `json:"address"`
-	Label   string `json:"label"`
-	// KeyIDs are of the keys in force, the one that encrypts first.
-	KeyIDs []string `json:"keyIDs"`
-	// Rival is the address of another node with this node's name.
-	Rival string `json:"rival,omitempty"`
-	// Drift lists the peers whose configuration is another than this node's.
-	Drift []string `json:"drift"`
-	// Peers are by name; those that are gone, for ten minutes.
-	Peers []Peer `json:"peers"`
-	// Observations are of upstreams that are configured here, by this node and
-	// the peers that are there.
-	Observations []Observation `json:"observations"`
-	// UnknownUpstreams counts the others that peers observe.
-	UnknownUpstreams int `json:"unknownUpstreams"`
-	// Isolated is as of [Mesh.Isolated].
-	Isolated []string `json:"isolated"`
-	// Intents are those that hold.
-	Intents []Intent `json:"intents"`
-	// HealthScore is memberlist's judgement of this node: 0 is healthy.
-	HealthScore int `json:"healthScore"`
-	// Queued counts the news that wait to be sent.
-	Queued int `json:"queued"`
+	Address string
+	// Rival is the address of another node that has the same name; "" if none
+	// was seen in the last ten minutes.
+	Rival string
+	// KeyIDs name the keys in force, the one that encrypts first.
+	KeyIDs []string
+	// Peers are by name; one that is gone is listed for ten minutes.
+	Peers []Peer
+	// Observations are by this node and the peers that are there, of upstreams
+	// that are configured here.
+	Observations []Observation
+	// Isolated is what [Mesh.Isolated] returns.
+	Isolated []string
 }
 
 // Snapshot returns the mesh as this node sees it now.
 func (m *Mesh) Snapshot() Snapshot {
-	s := Snapshot{
-		Node: m.name, Label: m.label, Isolated: m.Isolated(), Drift: []string{}, Peers: []Peer{}, Intents: []Intent{},
-		HealthScore: m.healthScore(), Queued: m.queue.len(),
-	}
+	s := Snapshot{Node: m.name, Isolated: m.Isolated(), Peers: []Peer{}}
 	if address := m.Addr(); address.IsValid() {
 		s.Address = address.String()
 	}
 	now := time.Now()
-	for _, i := range m.Export() {
-		if i.On && !i.Expired(now) {
-			s.Intents = append(s.Intents, i)
-		}
-	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	s.KeyIDs = slices.Clone(m.self.keyIDs)
-	if m.rival != "" && now.Sub(m.rivalAt) < rivalFor {
-		s.Rival = m.rival
-	}
+	s.Rival = recentRival(m.rival, m.rivalAt, now)
 	for _, p := range m.peers {
-		public := m.public(p, now)
-		s.Peers = append(s.Peers, public)
-		if p.state == PeerAlive && public.ConfigHash != m.self.ConfigHash {
-			s.Drift = append(s.Drift, p.name)
-		}
+		s.Peers = append(s.Peers, m.public(p, now))
 	}
-	slices.Sort(s.Drift)
 	slices.SortFunc(s.Peers, func(a, b Peer) int { return cmp.Compare(a.Name, b.Name) })
-	unknown := map[string]bool{}
-	s.Observations = m.observations(func(o Observation) bool {
-		known := m.options.Knows(o.Upstream)
-		if !known {
-			unknown[o.Upstream] = true
-		}
-		return known
-	})
-	s.UnknownUpstreams = len(unknown)
+	s.Observations = m.observationsThat(func(o Observation) bool { return m.options.Knows(o.Upstream) })
 	return s
 }
 

@@ -17,13 +17,13 @@ import (
 //	Decision    { uint64 kind = 1; bytes target = 2; uint64 counter = 3; string by = 4; bytes body = 5; }
 //	Observation { uint64 state = 1; uint64 breaker = 2; uint64 since_ms = 3; string reason = 4; }
 //	Particulars { string version = 1; string config_hash = 2; string admin_address = 3; uint64 started_ms = 4;
-//	              uint64 in_flight = 5; uint64 streams = 6; uint64 requests_per_second = 7;
+//	              uint64 in_flight = 5; uint64 streams = 6; reserved 7;
 //	              repeated string key_ids = 8; bool leaving = 9; }
 //	Verdict     { bool on = 1; uint64 until_ms = 2; string reason = 3; uint64 at_ms = 4; }
 //
-// Bodies are kept and passed on as they came, so that a field or a kind that
-// only newer nodes know gets through older ones. The version is for changes
-// that cannot be told so.
+// Bodies are kept and passed on as they came, so a field or a kind that only
+// newer nodes know gets through older ones. The version is for changes that
+// cannot be made in that way.
 const wireVersion = 1
 
 // Bounds on messages. What memberlist can send by UDP is 1400 bytes less 45 of
@@ -36,7 +36,7 @@ const (
 	maxVersion  = 64
 	maxHash     = 64
 	maxAdmin    = 256
-	maxSequence = 1 << 62 // above is not counted, but made up
+	maxSequence = 1 << 62 // nobody has counted that far: it is made up
 )
 
 // Kinds of entry.
@@ -46,7 +46,7 @@ const (
 	kindBeacon      = 3
 )
 
-// entryKey says what of a node's an entry is. Upstream is raw bytes.
+// entryKey says which of a node's facts an entry is. Upstream is raw bytes.
 type entryKey struct {
 	kind     uint64
 	upstream string
@@ -59,7 +59,7 @@ type entry struct {
 	body string
 }
 
-// record is facts of one node, all of one run of it.
+// record holds facts of one node, all from one run.
 type record struct {
 	node    string
 	epoch   uint64
@@ -134,7 +134,7 @@ func encodeObservation(o Observation) string {
 	return string(appendString(out, 4, cut(o.Reason, maxReason)))
 }
 
-// selfFacts are a node's particulars and what the mesh itself adds.
+// selfFacts are a node's particulars and what its mesh adds.
 type selfFacts struct {
 	Particulars
 	keyIDs  []string // the primary key's first
@@ -149,7 +149,6 @@ func encodeParticulars(p selfFacts) string {
 	out = appendTime(out, 4, p.Started)
 	out = appendNumber(out, 5, p.Load.InFlight)
 	out = appendNumber(out, 6, p.Load.Streams)
-	out = appendNumber(out, 7, p.Load.RequestsPerSecond)
 	for _, id := range p.keyIDs[:min(len(p.keyIDs), maxKeys)] {
 		out = appendString(out, 8, id)
 	}

@@ -43,7 +43,7 @@ func TestBodiesComeBackAsTheyWere(t *testing.T) {
 		t.Errorf("observation %+v, %v", got, err)
 	}
 	p := selfFacts{
-		Particulars: Particulars{Version: "v1", ConfigHash: "h", AdminAddress: "a:1", Started: at, Load: Load{1, 2, 3}},
+		Particulars: Particulars{Version: "v1", ConfigHash: "h", AdminAddress: "a:1", Started: at, Load: Load{1, 2}},
 		keyIDs:      []string{"a", "b"}, leaving: true,
 	}
 	got, err := decodeParticulars(encodeParticulars(p))
@@ -61,7 +61,7 @@ func TestTheLongestFactsAndIntentsFitIntoAPacket(t *testing.T) {
 	facts := selfFacts{
 		Particulars: Particulars{
 			Version: longText(500), ConfigHash: longText(500), AdminAddress: longText(500), Started: far,
-			Load: Load{1<<64 - 1, 1<<64 - 1, 1<<64 - 1},
+			Load: Load{1<<64 - 1, 1<<64 - 1},
 		},
 		keyIDs: []string{"01234567", "01234567", "01234567", "01234567", "01234567", "01234567", "01234567", "01234567", "too many"}, leaving: true,
 	}
@@ -117,7 +117,7 @@ func TestFieldsAndKindsOfNewerNodesGetThrough(t *testing.T) {
 	if i, err := m.decisions[0].intent(); err != nil || i.Kind != "UNKNOWN-55" {
 		t.Errorf("intent %+v, %v", i, err)
 	}
-	if o, ok := m.records[0].entries[0].observation("a"); !ok || o.State != StateDown {
+	if o, ok := m.records[0].entries[0].asObservation("a"); !ok || o.State != StateDown {
 		t.Errorf("observation %+v", o)
 	}
 	if o, err := decodeObservation(string(number(nil, 1, 9))); err != nil || o.State != "UNKNOWN-9" || o.State.Decided() || o.State.Up() {

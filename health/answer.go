@@ -11,7 +11,7 @@ const (
 	maxCheckName = 100
 )
 
-// interpret reads an HTTP answer to a probe. credential tells whether the probe
+// interpret reads an HTTP answer to a probe; credential is whether the probe
 // carried one.
 func interpret(path string, code int, body []byte, credential bool) Result {
 	r := Result{Code: code}
@@ -20,7 +20,7 @@ func interpret(path string, code int, body []byte, credential bool) Result {
 	case code >= 200 && code < 300:
 		r.Kind = Pass
 	case code == http.StatusUnauthorized && !credential:
-		// It answers; clients may well have a credential that it takes.
+		// It answers, and clients may well have a credential that it accepts.
 		r.Kind, r.Note = Pass, name+" needs a credential and the probe has none, treated as ready"
 	case code == http.StatusUnauthorized:
 		r.Kind = Credential
@@ -40,8 +40,8 @@ func interpret(path string, code int, body []byte, credential bool) Result {
 
 // failedChecks returns the names of the failing checks in the body of a failed
 // /readyz, /livez or /healthz: lines such as "[-]etcd failed: reason withheld".
-// Names that no check of an API server could have are left out, as they end in
-// logs.
+// Names that no check of an API server could have are left out, because names end
+// up in logs.
 func failedChecks(body []byte) []string {
 	var names []string
 	for line := range bytes.Lines(body) {

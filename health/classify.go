@@ -17,15 +17,7 @@ import (
 
 var errCredentialRefused = errors.New("API server refuses the probe's credential")
 
-// Classify tells what an error of a connection attempt or of an exchange says
-// about the upstream: Refused, Unreachable, Unresolved, Timeout, Reset,
-// Certificate, Credential, Protocol or Local; Pass for nil.
-func Classify(err error) ResultKind {
-	kind, _ := classify(err)
-	return kind
-}
-
-// probeError is a reason for people over the error that it explains.
+// probeError is an error whose text is a reason for people.
 type probeError struct {
 	reason string
 	err    error
@@ -34,7 +26,10 @@ type probeError struct {
 func (e *probeError) Error() string { return e.reason }
 func (e *probeError) Unwrap() error { return e.err }
 
-// classify also returns a one-line reason.
+// classify reads what an error of a connection attempt or of an exchange says
+// about the upstream: Refused, Unreachable, Unresolved, Timeout, Reset,
+// Certificate, Credential, Protocol or Local, with a one-line reason; Pass for
+// nil.
 func classify(err error) (ResultKind, string) {
 	if err == nil {
 		return Pass, ""
@@ -154,7 +149,7 @@ func issuer(c *x509.Certificate) string {
 	return fmt.Sprintf("%q", clip(c.Issuer.String()))
 }
 
-// names lists what a certificate is valid for, at most a few.
+// names lists the first few names that a certificate is valid for.
 func names(c *x509.Certificate) string {
 	if c == nil {
 		return "other names"
@@ -175,7 +170,7 @@ func names(c *x509.Certificate) string {
 
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
-// bare takes away url.Error's and net.OpError's repetition of the address.
+// bare unwraps a url.Error, which repeats the address.
 func bare(err error) error {
 	if e, ok := errors.AsType[*url.Error](err); ok {
 		return e.Err
@@ -183,7 +178,7 @@ func bare(err error) error {
 	return err
 }
 
-// oneLine makes foreign text fit for a log line.
+// oneLine makes text from elsewhere fit for a log line.
 func oneLine(s string) string {
 	return clip(strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f {

@@ -6,22 +6,23 @@ import (
 	"time"
 )
 
-// Config says how upstreams are probed. A zero field takes its default.
+// Config is how upstreams are probed. A zero field takes its default.
 type Config struct {
-	// Path is what is asked for, with an optional query; default /readyz. It
+	// Path is what is requested, with an optional query; default /readyz. It
 	// is appended to the path of the upstream's URL.
 	Path string `yaml:"path"`
 
 	// Interval is the time between two probes of a READY upstream, ±20 %;
 	// default 2s. While a state is in transition it is at most 500ms; a DOWN
-	// upstream is asked more and more rarely, down to every 10s.
+	// upstream is probed more and more rarely, down to every 10s.
 	Interval time.Duration `yaml:"interval"`
 
 	// Timeout bounds one probe from dialling to the end of the answer; default 2s.
 	Timeout time.Duration `yaml:"timeout"`
 
 	// UnhealthyThreshold is how many failed samples in a row make an upstream
-	// DOWN; default 3. A refused or unreachable one is DOWN after two.
+	// DOWN; default 3. One that refuses connections or is unreachable is DOWN
+	// after two.
 	UnhealthyThreshold int `yaml:"unhealthyThreshold"`
 
 	// HealthyThreshold is how many passing probes in a row make it READY again;

@@ -41,7 +41,7 @@ func TestZeroConfigIsTheDefault(t *testing.T) {
 }
 
 func TestNames(t *testing.T) {
-	for _, s := range States() {
+	for s := Ready; s <= Misconfigured; s++ {
 		if strings.HasPrefix(s.String(), "STATE") {
 			t.Errorf("state %d has no name", s)
 		}

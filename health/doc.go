@@ -2,10 +2,10 @@
 // READY, SUSPECT, DEGRADED, DOWN or MISCONFIGURED.
 //
 // Two sources feed it. Active probes ask every upstream for /readyz, and for
-// /livez when it says no (https://kubernetes.io/docs/reference/using-api/health-checks/).
-// Passive observations come from the data path: a refused connection is known
-// there long before the next probe. A [Group] holds one goroutine per upstream,
-// which owns that upstream's state machine; a [Prober] does the asking.
+// /livez if it is not ready (https://kubernetes.io/docs/reference/using-api/health-checks/).
+// Passive observations come from the data path, which knows of a refused
+// connection long before the next probe. A [Group] has one goroutine for each
+// upstream, which owns that upstream's state machine; a [Prober] sends the probes.
 //
 // The package decides states only. What a state means for a request is the
 // balancer's business.

@@ -115,8 +115,9 @@ type bench struct {
 	prober *fakeProber
 	start  time.Time
 
-	mu  sync.Mutex
-	log []string
+	mu       sync.Mutex
+	log      []string
+	troubled string // what OnTrouble was last told
 }
 
 func newBench(t *testing.T, cfg Config, targets ...Target) *bench {
@@ -126,7 +127,12 @@ func newBench(t *testing.T, cfg Config, targets ...Target) *bench {
 		OnTransition: func(tr Transition) {
 			b.note("%s %s→%s %s", tr.ID, tr.From, tr.To, tr.Cause)
 		},
-		OnTrouble: func(trouble string) { b.note("trouble: %q", trouble) },
+		OnTrouble: func(trouble string) {
+			b.note("trouble: %q", trouble)
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			b.troubled = trouble
+		},
 	})
 	b.group.jitter = func() float64 { return 0.5 }
 	b.group.Set(targets)
@@ -166,6 +172,12 @@ func (b *bench) take() []string {
 	log := b.log
 	b.log = nil
 	return log
+}
+
+func (b *bench) trouble() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.troubled
 }
 
 func (b *bench) expect(want ...string) {

@@ -16,8 +16,10 @@ type Options struct {
 	// target's goroutine: while it runs, that target is not probed.
 	OnTransition func(Transition)
 	// OnProbe gets each finished probe of the configured path, likewise.
-	OnProbe func(id string, r Result, took time.Duration)
-	// OnTrouble gets [Group.Trouble] each time that it changes, from Run.
+	OnProbe func(id string, r Result)
+	// OnTrouble gets what is wrong with the cluster rather than with one API
+	// server, such as "all API servers fail readyz check [etcd]", each time that
+	// it changes, from the goroutine of Run; "" when nothing is any more.
 	OnTrouble func(trouble string)
 }
 
@@ -34,7 +36,7 @@ type Group struct {
 	roster  atomic.Pointer[roster]
 	changed chan struct{} // cap 1: the roster is new
 	sampled chan struct{} // cap 1: a target has a new answer
-	trouble atomic.Pointer[string]
+	trouble string        // what OnTrouble was last told; Run's alone
 }
 
 // roster is the immutable set of targets, in the order of Set.
@@ -54,7 +56,6 @@ func NewGroup(cfg Config, p Prober, opts Options) *Group {
 		sampled: make(chan struct{}, 1),
 	}
 	g.roster.Store(&roster{})
-	g.trouble.Store(new(string))
 	return g
 }
 
@@ -66,60 +67,17 @@ func (g *Group) Run(ctx context.Context) error {
 	}
 	defer g.running.Store(false)
 
-	var all sync.WaitGroup
-	defer all.Wait()
-	ctx, cancelAll := context.WithCancel(ctx)
-	defer cancelAll()
-
-	type task struct {
-		cancel context.CancelFunc
-		done   chan struct{}
-	}
-	active := map[*watcher]task{}
-	ending := map[string]chan struct{}{} // by ID, so that a successor's transitions come after
-
-	reconcile := func() {
-		now := g.roster.Load()
-		for w, t := range active {
-			if now.byID[w.target.ID] != w {
-				t.cancel()
-				delete(active, w)
-				ending[w.target.ID] = t.done
-			}
-		}
-		for id, done := range ending {
-			select {
-			case <-done:
-				delete(ending, id)
-			default:
-			}
-		}
-		for _, w := range now.list {
-			if _, ok := active[w]; ok {
-				continue
-			}
-			wctx, cancel := context.WithCancel(ctx)
-			done, previous := make(chan struct{}), ending[w.target.ID]
-			active[w] = task{cancel, done}
-			all.Go(func() {
-				defer close(done)
-				defer cancel()
-				if previous != nil {
-					<-previous
-				}
-				w.run(wctx)
-				g.prober.Forget(w.target.ID)
-			})
-		}
-	}
-
-	reconcile()
+	r := newRunner(g)
+	defer r.all.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	r.reconcile(ctx)
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-g.changed:
-			reconcile()
+			r.reconcile(ctx)
 			g.assess()
 		case <-g.sampled:
 			g.assess()
@@ -127,8 +85,8 @@ func (g *Group) Run(ctx context.Context) error {
 	}
 }
 
-// Set replaces the targets. One that stays, by ID and URL, keeps its state; a
-// second one of the same ID is ignored.
+// Set replaces the targets. One whose ID and URL stay keeps its state; of two
+// with one ID, the first counts.
 func (g *Group) Set(targets []Target) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -150,8 +108,8 @@ func (g *Group) Set(targets []Target) {
 	signal(g.changed)
 }
 
-// ProbeNow wakes one target, or all of them for "". It never blocks; calls
-// within a tenth of a second after a probe's start share the next one.
+// ProbeNow probes one target now, or all of them for "". It never blocks; calls
+// within a tenth of a second of a probe's start share the next one.
 func (g *Group) ProbeNow(id string) {
 	r := g.roster.Load()
 	if id == "" {
@@ -173,6 +131,15 @@ func (g *Group) State(id string) State {
 	return Down
 }
 
+// Status returns the status of a target; ok is false if it is not in the group.
+func (g *Group) Status(id string) (s Status, ok bool) {
+	w := g.roster.Load().byID[id]
+	if w == nil {
+		return Status{}, false
+	}
+	return w.published.Load().status, true
+}
+
 // Snapshot returns the status of all targets, in the order of Set.
 func (g *Group) Snapshot() []Status {
 	r := g.roster.Load()
@@ -181,22 +148,6 @@ func (g *Group) Snapshot() []Status {
 		all[i] = w.published.Load().status
 	}
 	return all
-}
-
-// Misconfigured marks a target from outside, such as one that turned out to
-// belong to another cluster. The mark outlasts passing probes until Clear.
-func (g *Group) Misconfigured(id, reason string) {
-	if w := g.roster.Load().byID[id]; w != nil {
-		w.setMark(reason)
-	}
-}
-
-// Clear lifts the mark of Misconfigured: the target is DOWN until a probe,
-// started now, passes.
-func (g *Group) Clear(id string) {
-	if w := g.roster.Load().byID[id]; w != nil {
-		w.setMark("")
-	}
 }
 
 // view collects what the other targets show.
@@ -215,7 +166,7 @@ func (g *Group) view(self *watcher) view {
 	return v
 }
 
-// wakeOthers has the peers' answers be as fresh as self's.
+// wakeOthers probes all but self, so that their answers are as fresh as its own.
 func (g *Group) wakeOthers(self *watcher) {
 	for _, w := range g.roster.Load().list {
 		if w != self {
@@ -234,18 +185,14 @@ func (g *Group) assess() {
 		}
 	}
 	now := commonTrouble(strings.TrimPrefix(g.config.Path, "/"), answers, len(r.list))
-	if *g.trouble.Load() == now {
+	if g.trouble == now {
 		return
 	}
-	g.trouble.Store(&now)
+	g.trouble = now
 	if g.options.OnTrouble != nil {
 		g.options.OnTrouble(now)
 	}
 }
-
-// Trouble names what is wrong with the cluster rather than with one API server,
-// such as "all API servers fail readyz check [etcd]"; "" if nothing is.
-func (g *Group) Trouble() string { return *g.trouble.Load() }
 
 func signal(c chan struct{}) {
 	select {

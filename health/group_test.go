@@ -2,7 +2,6 @@ package health
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"net/url"
 	"slices"
@@ -36,13 +35,13 @@ func TestLostEtcdLeavesAllServersDegraded(t *testing.T) {
 				t.Errorf("%s is %s (%s), want DEGRADED", s.ID, s.State, s.Reason)
 			}
 		}
-		if got, want := b.group.Trouble(), "all API servers fail readyz check [etcd]"; got != want {
-			t.Errorf("trouble %q, want %q", got, want)
-		}
 		for _, line := range b.take() {
 			if strings.Contains(line, "DOWN") {
 				t.Errorf("a server was DOWN: %s", line)
 			}
+		}
+		if got, want := b.trouble(), "all API servers fail readyz check [etcd]"; got != want {
+			t.Errorf("trouble %q, want %q", got, want)
 		}
 
 		for _, id := range []string{"a", "b", "c"} {
@@ -54,7 +53,7 @@ func TestLostEtcdLeavesAllServersDegraded(t *testing.T) {
 				t.Errorf("%s is %s (%s) after etcd is back, want READY", s.ID, s.State, s.Reason)
 			}
 		}
-		if got := b.group.Trouble(); got != "" {
+		if got := b.trouble(); got != "" {
 			t.Errorf("trouble %q after etcd is back", got)
 		}
 	})
@@ -225,8 +224,6 @@ func TestARemovedTargetIsSilentAndForgotten(t *testing.T) {
 		b.group.Observe("a", Refused)
 		b.group.ObservePass("a", time.Now().UnixNano())
 		b.group.ProbeNow("a")
-		b.group.Misconfigured("a", "gone")
-		b.group.Clear("a")
 		b.until(20 * time.Second)
 		b.expect()
 		if got := len(b.prober.times("a", "/readyz")); got != 2 {
@@ -264,10 +261,9 @@ func TestCallbacksMayCallTheGroup(t *testing.T) {
 				}
 				g.ProbeNow("")
 				g.Observe("b", Pass)
-				g.Misconfigured(tr.ID, "marked in the callback")
 				g.Set([]Target{target("a", Ready), target("b", Ready)})
 			},
-			OnProbe: func(id string, r Result, _ time.Duration) {
+			OnProbe: func(id string, r Result) {
 				if id == "a" && r.Kind != Refused {
 					t.Errorf("OnProbe of a got %s, want refused", r.Kind)
 				}
@@ -283,8 +279,8 @@ func TestCallbacksMayCallTheGroup(t *testing.T) {
 		if err := g.Run(ctx); err != nil {
 			t.Fatal(err)
 		}
-		if got := g.State("a"); got != Misconfigured {
-			t.Errorf("a is %s, want MISCONFIGURED", got)
+		if got := g.State("a"); got != Down {
+			t.Errorf("a is %s, want DOWN", got)
 		}
 		if probes < 4 {
 			t.Errorf("%d probes of a, want at least 4", probes)
@@ -320,29 +316,25 @@ func TestASecondRunIsRefused(t *testing.T) {
 	})
 }
 
-func TestStatusJSON(t *testing.T) {
+func TestStatusOfATarget(t *testing.T) {
 	bubble(t, Config{}, []Target{{
 		ID: "a", URL: &url.URL{Scheme: "https", User: url.UserPassword("u", "hunter2"), Host: "a:6443", Path: "/k8s"}, Initial: Suspect,
 	}}, func(b *bench) {
 		b.prober.set("a", red(true, "etcd"))
 		b.until(2500 * ms)
-		raw, err := json.Marshal(b.group.Snapshot())
-		if err != nil {
-			t.Fatal(err)
+		want := Status{
+			ID: "a", URL: "https://a:6443/k8s", State: Degraded, Since: b.start.Add(2 * time.Second), Reason: "readyz check [etcd] failed",
+			Cause: NotReady, LastProbe: b.start.Add(2500 * ms), LastError: "readyz check [etcd] failed",
 		}
-		var got []map[string]any
-		if err := json.Unmarshal(raw, &got); err != nil {
-			t.Fatal(err)
+		got, ok := b.group.Status("a")
+		if diff := cmp.Diff(want, got); diff != "" || !ok {
+			t.Errorf("status, %t (-want +got):\n%s", ok, diff)
 		}
-		since := b.start.Add(2 * time.Second).Format(time.RFC3339Nano)
-		last := b.start.Add(2500 * ms).Format(time.RFC3339Nano)
-		want := []map[string]any{{
-			"id": "a", "url": "https://a:6443/k8s", "state": "DEGRADED", "since": since, "reason": "readyz check [etcd] failed",
-			"cause": "not-ready", "lastProbe": last, "consecutivePasses": 0.0, "consecutiveFailures": 2.0,
-			"lastError": "readyz check [etcd] failed", "lastErrorAt": last,
-		}}
-		if diff := cmp.Diff(want, got); diff != "" {
-			t.Errorf("status (-want +got):\n%s", diff)
+		if diff := cmp.Diff([]Status{want}, b.group.Snapshot()); diff != "" {
+			t.Errorf("snapshot (-want +got):\n%s", diff)
+		}
+		if got, ok := b.group.Status("b"); ok {
+			t.Errorf("a target that is not there has a status: %+v", got)
 		}
 	})
 }

@@ -13,13 +13,13 @@ const (
 	identityPath    = "/api/v1/namespaces/kube-system"
 	identityTimeout = 5 * time.Second
 	maxIdentityBody = 1 << 20
-	// Only the metadata is of interest (Kubernetes API concepts, "Receiving
+	// Only the metadata is needed (Kubernetes API concepts, "Receiving
 	// resources as PartialObjectMetadata").
 	identityAccept = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json"
 )
 
-// ErrIdentityUnknown is wrapped by every error of [HTTPProber.ClusterIdentity]:
-// nothing could be found out, which is no sign of another cluster.
+// ErrIdentityUnknown is wrapped by every error of [HTTPProber.ClusterIdentity].
+// An unknown identity is no sign of another cluster.
 var ErrIdentityUnknown = errors.New("cluster identity unknown")
 
 // ClusterIdentity returns the UID of the target's kube-system namespace, the

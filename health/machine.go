@@ -14,7 +14,7 @@ const (
 	transitionInterval = 500 * time.Millisecond
 	recheckInterval    = 250 * time.Millisecond // after a first refusal
 
-	// A restarted server should be back quickly, a dead one cost nothing.
+	// A restarted server should be back quickly, and a dead one cost little.
 	backoffFirst = 500 * time.Millisecond
 	backoffEarly = 2 * time.Second
 	backoffMax   = 10 * time.Second
@@ -38,7 +38,6 @@ type machine struct {
 	cause  ResultKind
 
 	judged   bool // a transition happened: no longer the initial guess
-	mark     string
 	passes   int
 	failures int // samples without an answer, in a row
 	connects int // of these, refused or unreachable ones at the end
@@ -69,19 +68,16 @@ func (m *machine) become(to State, cause ResultKind, reason string, now time.Tim
 	if to == m.state {
 		return
 	}
-	m.out = append(m.out, Transition{ID: m.id, From: m.state, To: to, Reason: reason, Cause: cause, At: now})
+	m.out = append(m.out, Transition{ID: m.id, From: m.state, To: to, Reason: reason, Cause: cause})
 	m.state, m.since, m.cause = to, now, cause
 	m.judged = true
 	m.backoff = backoffFirst
 }
 
-// sample takes in a probe's result or a passive observation that was asked for
-// at started and is known at now.
+// sample takes in a probe's result or a passive observation: the probe began at
+// started, and now is when the sample is known.
 func (m *machine) sample(kind ResultKind, checks []string, reason string, started, now time.Time, v view) {
 	m.count(kind, checks, started)
-	if m.mark != "" {
-		return // only Clear lifts it
-	}
 	switch kind {
 	case Pass:
 		if m.state == Ready || !m.judged || m.passes >= m.config.HealthyThreshold || (!m.state.usable() && !v.usable) {
@@ -89,8 +85,8 @@ func (m *machine) sample(kind ResultKind, checks []string, reason string, starte
 		}
 	case NotReady, ShuttingDown:
 		// A server that comes back answers red while it starts, and forbids
-		// everything until its authoriser is set up: no requests yet. If it
-		// stays red, alive decides.
+		// everything until its authoriser is set up, so it gets no requests
+		// yet. If it stays red, alive decides.
 		if m.state != Down {
 			m.become(Degraded, kind, reason, now)
 		} else {
@@ -145,7 +141,7 @@ func (m *machine) count(kind ResultKind, checks []string, started time.Time) {
 	}
 }
 
-// wasMisconfigured tells whether a sample of another kind ends a run of refused
+// wasMisconfigured reports whether a sample of another kind ends a run of refused
 // handshakes or credentials: those are answers, not steps towards DOWN.
 func (m *machine) wasMisconfigured(kind ResultKind) bool {
 	return kind != m.last && (m.last == Certificate || m.last == Credential || m.last == WrongCluster)
@@ -157,9 +153,6 @@ func (m *machine) alive(ok bool, reason string, now time.Time, v view) {
 		m.deaths = 0
 	} else {
 		m.deaths++
-	}
-	if m.mark != "" {
-		return
 	}
 	threshold := m.config.UnhealthyThreshold
 	switch {
@@ -173,9 +166,9 @@ func (m *machine) alive(ok bool, reason string, now time.Time, v view) {
 	}
 }
 
-// starting tells whether the red answers are those of a server that sets itself
-// up. It may forbid everything then (its RBAC informers are empty), which a
-// client takes for final; held requests and a 503 it does not. A start that does
+// starting reports whether the red answers are those of a server that sets
+// itself up. Such a server may forbid everything (its RBAC informers are empty),
+// and a client takes a 403 as final, unlike a wait or a 503. A start that does
 // not come to an end is no excuse.
 func (m *machine) starting(now time.Time) bool {
 	return now.Sub(m.redSince) < settlePhase && slices.ContainsFunc(m.checks, func(c string) bool {
@@ -183,30 +176,11 @@ func (m *machine) starting(now time.Time) bool {
 	})
 }
 
-// misconfigure holds the target MISCONFIGURED until clear.
-func (m *machine) misconfigure(reason string, now time.Time) {
-	m.mark = reason
-	m.become(Misconfigured, WrongCluster, reason, now)
-}
-
-// clear lifts the mark. Nothing is known then: DOWN until a first probe passes.
-func (m *machine) clear(now time.Time) {
-	if m.mark == "" {
-		return
-	}
-	m.mark = ""
-	m.become(Down, Unprobed, "not probed yet since its mark was cleared", now)
-	m.judged = false
-	m.passes, m.failures, m.connects, m.reds, m.deaths = 0, 0, 0, 0, 0
-}
-
 // next is how long to wait for the next probe; jitter is in [0,1).
 func (m *machine) next(now time.Time, jitter float64) time.Duration {
 	transition := min(transitionInterval, m.config.Interval)
 	interval := time.Duration(float64(m.config.Interval) * (1 - jitterRatio + 2*jitterRatio*jitter))
 	switch {
-	case m.mark != "":
-		return interval
 	case !m.state.usable():
 		// A first pass is the way back, and so is the red of a starting server.
 		if m.passes > 0 || (m.reds > 0 && now.Sub(m.redSince) < settlePhase) {
@@ -222,7 +196,7 @@ func (m *machine) next(now time.Time, jitter float64) time.Duration {
 	case m.connects > 0:
 		return min(recheckInterval, transition)
 	case m.failures > 0 && m.last == Timeout:
-		return 0 // it has cost a whole timeout already
+		return 0 // the probe has taken a whole timeout already
 	case m.state == Ready && m.failures == 0:
 		return interval
 	case m.state == Degraded && m.passes == 0 && m.failures == 0 && now.Sub(m.since) >= settlePhase:
@@ -234,18 +208,17 @@ func (m *machine) next(now time.Time, jitter float64) time.Duration {
 // view is what a target needs to know of the others in its group.
 type view struct {
 	usable bool     // one of them is READY, SUSPECT or DEGRADED
-	peers  []answer // the latest answers of those that answer
+	peers  []answer // the latest answer of each that answers
 }
 
 // answer is the latest answer of one target.
 type answer struct {
-	id      string
 	started time.Time
 	kind    ResultKind // Pass, NotReady or Credential
 	checks  []string
 }
 
-// refutes tells whether some peer has shown since then that the failing checks
+// refutes reports whether some peer has shown since then that the failing checks
 // are not the whole cluster's trouble (when etcd is lost, /readyz and /livez of
 // every server turn red at once while they still serve reads). A red answer
 // without names can mean anything, so it refutes nothing.

@@ -15,19 +15,19 @@ const (
 // Observe takes in what the data path saw. Refused, Unreachable, Unresolved,
 // Reset and Timeout count as one sample until the next probe's end, and start
 // that probe at once; ShuttingDown makes the target DEGRADED and Certificate
-// MISCONFIGURED at once; Pass is ObservePass. Other kinds only start a probe. It
-// never blocks.
+// MISCONFIGURED at once; Pass is as [Group.ObservePass]. Other kinds only start
+// a probe. It never blocks.
 func (g *Group) Observe(id string, o Observation) { g.observe(id, o, "") }
 
-// ObserveError is Observe for the error of an attempt, classified by [Classify];
-// the error's text becomes the reason.
+// ObserveError is [Group.Observe] for the error of an attempt, whose text
+// becomes the reason. A nil error is a Pass.
 func (g *Group) ObserveError(id string, err error) {
 	kind, reason := classify(err)
 	g.observe(id, kind, reason)
 }
 
 // ObservePass notes a proxied success at now, in Unix nanoseconds. It costs two
-// lookups and mostly no store.
+// lookups and, mostly, no store.
 func (g *Group) ObservePass(id string, now int64) {
 	if w := g.roster.Load().byID[id]; w != nil {
 		w.pass(now)
@@ -53,19 +53,17 @@ func (w *watcher) pass(now int64) {
 	}
 }
 
-// passing tells whether a proxied success is at most passWindow old.
+// passing reports whether a proxied success is at most passWindow old.
 func (w *watcher) passing(now time.Time) bool {
 	age := now.UnixNano() - w.lastPass.Load()
 	return age >= 0 && age <= int64(passWindow)
 }
 
-// inbox is what others left for a watcher's goroutine.
+// inbox is what other goroutines left for a watcher's own.
 type inbox struct {
-	probe   bool
-	seen    [resultKinds]string // reason by kind
-	kinds   uint32              // bit set of seen
-	mark    string
-	marking bool
+	probe bool
+	seen  [resultKinds]string // reason by kind
+	kinds uint32              // bit set of seen
 }
 
 func (w *watcher) observe(o Observation, reason string) {
@@ -84,13 +82,6 @@ func (w *watcher) observe(o Observation, reason string) {
 func (w *watcher) probeNow() {
 	w.mu.Lock()
 	w.in.probe = true
-	w.mu.Unlock()
-	signal(w.wake)
-}
-
-func (w *watcher) setMark(reason string) {
-	w.mu.Lock()
-	w.in.mark, w.in.marking = reason, true
 	w.mu.Unlock()
 	signal(w.wake)
 }

@@ -17,10 +17,10 @@ const maxProbeBody = 64 << 10
 // HTTPProberOptions say how an [HTTPProber] reaches API servers. Zero fields
 // are valid.
 type HTTPProberOptions struct {
-	// TLS returns the configuration for a target, asked for before each probe so
-	// that rotated certificates count. While nothing has changed it should
-	// return the same pointer: a new one closes the kept connection. It is
-	// cloned, never changed. Default: the system's roots.
+	// TLS returns the configuration for a target. It is called before each
+	// probe, so that rotated certificates count. While nothing has changed it
+	// should return the same pointer: a new one closes the kept connection. The
+	// configuration is cloned, never changed. Default: the system's roots.
 	TLS func(Target) *tls.Config
 
 	// Dial opens TCP connections; its ctx ends with the probe. Default: net.Dialer.
@@ -30,8 +30,8 @@ type HTTPProberOptions struct {
 	Proxy func(*http.Request) (*url.URL, error)
 
 	// Authorize sets the headers of the credential for a target. If it fails,
-	// the probe goes out without: a broken exec plugin says nothing about the
-	// API server. Default: no headers (a client certificate is in TLS).
+	// the probe is sent without them: a broken exec plugin says nothing about
+	// the API server. Default: no headers (a client certificate is in TLS).
 	Authorize func(ctx context.Context, t Target, h http.Header) error
 
 	// Reauthorize, if set, is called once after a 401 to a probe with a
@@ -91,15 +91,14 @@ func (p *HTTPProber) Forget(id string) {
 // reply is an answer, or what prevented one.
 type reply struct {
 	code          int
-	body          []byte // at most the limit, maybe cut
+	body          []byte // cut at the limit
 	credential    bool   // the request carried one
 	credentialErr error
 	phase         phase
 	err           error
 }
 
-// get sends one request, and a second one after a 401 that a newer credential
-// may heal.
+// get sends a request, and again after a 401 if there is a newer credential.
 func (p *HTTPProber) get(ctx context.Context, t Target, path, accept string, limit int64, fresh bool) reply {
 	tlsConfig, tr := p.transport(t)
 	if fresh {
@@ -117,7 +116,7 @@ func (p *HTTPProber) get(ctx context.Context, t Target, path, accept string, lim
 		switch _, err := p.authorize(ctx, t, p.options.Reauthorize, header); {
 		case err == nil:
 			a = tr.roundTrip(ctx, t.URL, path, header, limit)
-		case errors.Is(err, context.DeadlineExceeded): // still under way
+		case errors.Is(err, context.DeadlineExceeded): // it is still being fetched
 			credential, credentialErr = false, err
 		}
 	}
@@ -125,9 +124,9 @@ func (p *HTTPProber) get(ctx context.Context, t Target, path, accept string, lim
 	return a
 }
 
-// authorize sets h to a probe's own headers and the credential's, and tells
-// whether there are any of these. It takes at most half of the probe's time, so
-// that a slow exec plugin leaves enough to go without.
+// authorize sets h to a probe's own headers and the credential's, and reports
+// whether there are any of the latter. It takes at most half of the probe's time,
+// so that a slow exec plugin leaves enough for a probe without the credential.
 func (p *HTTPProber) authorize(ctx context.Context, t Target, set func(context.Context, Target, http.Header) error, h http.Header) (bool, error) {
 	if set == nil {
 		return false, nil
@@ -137,7 +136,7 @@ func (p *HTTPProber) authorize(ctx context.Context, t Target, set func(context.C
 		ctx, cancel = context.WithTimeout(ctx, time.Until(deadline)/2)
 		defer cancel()
 	}
-	// Nothing of a credential that was set halfway may go out.
+	// No part of a credential may go out if setting it failed halfway.
 	given := http.Header{}
 	if err := set(ctx, t, given); err != nil {
 		return false, err
@@ -147,7 +146,8 @@ func (p *HTTPProber) authorize(ctx context.Context, t Target, set func(context.C
 	return len(given) > 0, nil
 }
 
-// transport returns the target's, rebuilt if its TLS configuration was replaced.
+// transport returns the target's transport, rebuilt if the TLS configuration was
+// replaced.
 func (p *HTTPProber) transport(t Target) (*tls.Config, *transport) {
 	var source *tls.Config
 	if p.options.TLS != nil {
@@ -168,7 +168,8 @@ func (p *HTTPProber) transport(t Target) (*tls.Config, *transport) {
 	return source, tr
 }
 
-// retire closes what a replaced or forgotten transport got back after its end.
+// retire closes the connections that were given back to a transport after it was
+// replaced or forgotten.
 func (p *HTTPProber) retire(id string, tr *transport) {
 	p.mu.Lock()
 	current := p.transports[id] == tr

@@ -13,7 +13,7 @@ type ResultKind uint8
 const (
 	// Unprobed: there is no sample yet.
 	Unprobed ResultKind = iota
-	// Pass: the upstream is ready, or (403, 404) says nothing to the contrary.
+	// Pass: the upstream is ready, or does not say otherwise (403, 404).
 	Pass
 	// NotReady: it answers, with a status that is not a pass.
 	NotReady
@@ -36,11 +36,11 @@ const (
 	Credential
 	// Protocol: what answers does not speak TLS or HTTP as expected.
 	Protocol
-	// Local: this host could not try (out of file descriptors or ports); says
-	// nothing about the upstream.
+	// Local: this host could not try (out of file descriptors or ports), which
+	// says nothing about the upstream.
 	Local
-	// WrongCluster: the server belongs to another cluster. A Prober that knows
-	// says so, or it is marked from outside, see [Group.Misconfigured].
+	// WrongCluster: the server belongs to another cluster, says a [Prober] that
+	// can know. An [HTTPProber] does not compare.
 	WrongCluster
 
 	resultKinds
@@ -58,9 +58,6 @@ func (k ResultKind) String() string {
 	}
 	return "kind(" + strconv.Itoa(int(k)) + ")"
 }
-
-// MarshalText encodes the kind by its name.
-func (k ResultKind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
 
 // Observation is what the data path saw of an upstream: Pass, Refused,
 // Unreachable, Reset, Timeout, ShuttingDown or Certificate.

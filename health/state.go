@@ -14,7 +14,7 @@ const (
 	Ready State = iota
 	// Suspect has failed a sample, or was not probed yet.
 	Suspect
-	// Degraded answers, but says that it is not ready (or is shutting down).
+	// Degraded answers, but is not ready or is shutting down.
 	Degraded
 	// Down does not answer.
 	Down
@@ -25,9 +25,6 @@ const (
 
 var stateNames = [...]string{"READY", "SUSPECT", "DEGRADED", "DOWN", "MISCONFIGURED"}
 
-// States lists every state, best first.
-func States() []State { return []State{Ready, Suspect, Degraded, Down, Misconfigured} }
-
 // String returns the name in capitals, as in logs, metrics and the status page.
 func (s State) String() string {
 	if int(s) < len(stateNames) {
@@ -36,10 +33,7 @@ func (s State) String() string {
 	return "STATE(" + strconv.Itoa(int(s)) + ")"
 }
 
-// MarshalText encodes the state by its name.
-func (s State) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
-
-// usable tells whether a request may be sent there at all.
+// usable reports whether a request may be sent there at all.
 func (s State) usable() bool { return s <= Degraded }
 
 // Target is one upstream to watch.
@@ -60,33 +54,27 @@ type Transition struct {
 	From, To State
 	// Reason is one line for people, without secrets.
 	Reason string
-	// Cause is the kind of the sample that tipped the state. It tells the two
-	// sorts of Misconfigured apart: Certificate and WrongCluster must not get a
-	// request; after Credential only the probe's own credential is refused, and
-	// clients may well have another one.
+	// Cause is the kind of the sample that tipped the state. It distinguishes
+	// two sorts of Misconfigured: after Certificate or WrongCluster the target
+	// must not get a request; after Credential only the probe's own credential
+	// is refused, and clients may well have another one.
 	Cause ResultKind
-	At    time.Time
 }
 
-// Status is a target as the status page shows it.
+// Status is what is known of a target.
 type Status struct {
-	ID    string `json:"id"`
-	URL   string `json:"url"`
-	State State  `json:"state"`
+	ID string
+	// URL is the target's, without user information and query.
+	URL   string
+	State State
 	// Since is when the state was entered.
-	Since time.Time `json:"since"`
+	Since time.Time
 	// Reason is one line for people, of the latest sample that bears on the state.
-	Reason string `json:"reason"`
+	Reason string
 	// Cause is the kind of the sample that tipped the state.
-	Cause ResultKind `json:"cause"`
+	Cause ResultKind
 	// LastProbe is when the latest finished probe began; zero before the first.
-	LastProbe time.Time `json:"lastProbe,omitzero"`
-	// Latency is how long it took.
-	Latency time.Duration `json:"latencyNanoseconds,omitzero"`
-	// Passes and Failures count the latest samples in a row; one of them is 0.
-	Passes   int `json:"consecutivePasses"`
-	Failures int `json:"consecutiveFailures"`
-	// LastError is the latest failed sample, kept after recovery.
-	LastError   string    `json:"lastError,omitempty"`
-	LastErrorAt time.Time `json:"lastErrorAt,omitzero"`
+	LastProbe time.Time
+	// LastError is the reason of the latest failed sample, kept after recovery.
+	LastError string
 }

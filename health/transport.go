@@ -16,12 +16,12 @@ const (
 	maxProbeHeader = 64 << 10
 	// The API server closes idle connections after 90s.
 	probeIdleTimeout = 45 * time.Second
-	// Bounds a handshake through an egress proxy, the one thing that
-	// http.Transport does on its own after the probe's end.
+	// tunnelTimeout bounds a handshake through an egress proxy, which alone
+	// http.Transport continues after the probe's end.
 	tunnelTimeout = 5 * time.Second
 )
 
-// transport is what is kept for one target.
+// transport is what is kept for one target between probes.
 type transport struct {
 	*http.Transport
 	source *tls.Config // what it was built from
@@ -32,7 +32,7 @@ func (p *HTTPProber) newTransport(source *tls.Config) *transport {
 	if source != nil {
 		config = source.Clone()
 	}
-	// A resumed session would not show the server's present certificate.
+	// A resumed session would not show the server's current certificate.
 	config.ClientSessionCache = nil
 	config.NextProtos = []string{"http/1.1"}
 
@@ -102,7 +102,7 @@ func (tr *transport) roundTrip(ctx context.Context, base *url.URL, path string, 
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, limit))
 	// At the deadline the transport closes the connection, and the server may
-	// take the close_notify for a reason to end its answer in good order.
+	// respond to the close_notify by ending its answer properly.
 	if ctx.Err() != nil {
 		err = ctx.Err()
 	}
@@ -124,7 +124,7 @@ func endpoint(base *url.URL, path string) *url.URL {
 	return &u
 }
 
-// phase is how far a request came.
+// phase is how far a request got.
 type phase int32
 
 const (
@@ -157,9 +157,10 @@ func (m *phaseMark) enter(p phase) {
 }
 func (m *phaseMark) load() phase { return phase(m.Load()) }
 
-// http.Transport dials in a context detached from the request's cancellation, so
-// that a later request may use the connection. Here a dial to a black hole would
-// outlive its probe; the probe's own context travels as a value.
+// http.Transport dials in a context that is detached from the request's
+// cancellation, so that a later request may use the connection. Here a dial to a
+// black hole would outlive its probe, so the probe's own context travels along as
+// a value.
 type probeKey struct{}
 
 type probeValue struct {

@@ -5,9 +5,9 @@ import (
 	"slices"
 )
 
-// commonTrouble describes in one line what all answering targets, of total ones, have in
-// common; "" if one of them passes, if they differ, or if there is none. One that answers
-// where others do not has nothing in common with anybody.
+// commonTrouble describes in one line what is wrong with all targets that
+// answer, of total ones: "" if one of them passes, if their troubles differ, or
+// if none answers. The only one that answers, of several, shares nothing.
 func commonTrouble(check string, answers []answer, total int) string {
 	if len(answers) == 0 || len(answers) == 1 && total > 1 {
 		return ""
@@ -42,7 +42,7 @@ func plural(who, verb string, total int) string {
 	return who + " " + verb
 }
 
-// sameKind tells whether every answer is of that kind.
+// sameKind reports whether every answer is of that kind.
 func sameKind(answers []answer, kind ResultKind) bool {
 	return !slices.ContainsFunc(answers, func(a answer) bool { return a.kind != kind })
 }

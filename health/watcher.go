@@ -11,16 +11,16 @@ import (
 
 const (
 	livezPath = "/livez"
-	// pingPath answers without asking etcd, whose loss can make /readyz and
-	// /livez as silent as a hung process.
+	// pingPath answers without asking etcd. When etcd hangs, /readyz and /livez
+	// can be as silent as those of a hung process.
 	pingPath = "/livez/ping"
 
-	// freshEvery: each so-manieth probe dials anew, which finds a dead listener
-	// and an expired certificate behind a connection that still works.
+	// Every freshEvery-th probe dials anew, which finds a dead listener or an
+	// expired certificate behind a connection that still works.
 	freshEvery = 10
 
 	// probeGap is the least time between the starts of two probes that were
-	// asked for, however many requests ask.
+	// asked for, however many ask.
 	probeGap = 100 * time.Millisecond
 )
 
@@ -59,7 +59,6 @@ type published struct {
 type outcome struct {
 	liveness bool // of /livez
 	result   Result
-	took     time.Duration
 	answered bool // timed out, but pingPath was answered meanwhile
 }
 
@@ -70,7 +69,6 @@ func newWatcher(g *Group, t Target, now time.Time) *watcher {
 		wake:    make(chan struct{}, 1),
 		machine: newMachine(t, g.config, now),
 		status:  Status{ID: t.ID, URL: address(t.URL)},
-		answer:  answer{id: t.ID},
 	}
 	w.publish()
 	return w
@@ -128,9 +126,7 @@ func (w *watcher) probe(ctx context.Context, outcomes chan<- outcome) {
 		if silent {
 			go func() { ping <- w.group.prober.Probe(ctx, w.target, pingPath, fresh).Code != 0 }()
 		}
-		began := time.Now()
 		o := outcome{result: w.group.prober.Probe(ctx, w.target, path, fresh)}
-		o.took = time.Since(began)
 		if silent {
 			if o.result.Kind != Timeout {
 				cancel()
@@ -141,7 +137,7 @@ func (w *watcher) probe(ctx context.Context, outcomes chan<- outcome) {
 	}()
 }
 
-// probeLiveness asks for /livez, after an answer that says not ready.
+// probeLiveness asks for /livez after an answer that says not ready.
 func (w *watcher) probeLiveness(ctx context.Context, outcomes chan<- outcome) {
 	w.inFlight = true
 	go func() {
@@ -151,23 +147,18 @@ func (w *watcher) probeLiveness(ctx context.Context, outcomes chan<- outcome) {
 	}()
 }
 
-// absorb takes in the inbox and tells whether the next probe is due earlier now.
+// absorb takes in the inbox and reports whether the next probe is due earlier
+// now.
 func (w *watcher) absorb() bool {
 	in := w.takeInbox()
 	now := time.Now()
-	if in.marking && in.mark != "" {
-		w.machine.misconfigure(in.mark, now)
-	} else if in.marking {
-		w.machine.clear(now)
-		in.probe = true
-	}
 	for kind := range resultKinds {
 		if in.kinds&(1<<kind) == 0 {
 			continue
 		}
 		in.probe = true
 		if w.counts(kind, now) {
-			w.fail(in.seen[kind], now)
+			w.status.LastError = in.seen[kind]
 			w.machine.sample(kind, nil, in.seen[kind], now, now, w.group.view(w))
 		}
 	}
@@ -183,8 +174,9 @@ func (w *watcher) absorb() bool {
 	return true
 }
 
-// counts tells whether an observation is a sample. Those that lead to DOWN are
-// so once between two probes: many requests that fail together are one failure.
+// counts reports whether an observation is a sample. Of those that lead to DOWN
+// one counts between two probes: many requests that fail together are one
+// failure.
 func (w *watcher) counts(kind Observation, now time.Time) bool {
 	switch kind {
 	case ShuttingDown:
@@ -206,49 +198,26 @@ func (w *watcher) counts(kind Observation, now time.Time) bool {
 	return first
 }
 
-// finish takes in a probe's outcome and tells whether the next one is planned;
+// finish takes in a probe's outcome and reports whether the next one is planned;
 // if not, /livez is asked first.
-func (w *watcher) finish(ctx context.Context, o outcome, outcomes chan<- outcome) bool {
+func (w *watcher) finish(ctx context.Context, o outcome, outcomes chan<- outcome) (planned bool) {
 	now := time.Now()
 	if o.liveness {
-		w.machine.alive(o.result.Kind == Pass, o.result.Reason(livezPath), now, w.group.view(w))
-		w.settle()
+		w.liveness(o.result, now)
 		w.plan(now)
 		return true
 	}
-
 	w.silent = o.result.Kind == Timeout
 	w.observed = false
 	if w.group.options.OnProbe != nil {
-		w.group.options.OnProbe(w.target.ID, o.result, o.took)
+		w.group.options.OnProbe(w.target.ID, o.result)
 	}
 	r := w.lenient(o, now)
-	reason := r.Reason(w.group.config.Path)
-	if r.CredentialErr != nil {
-		reason += " (probed without its credential, which could not be had)"
-	}
-	w.status.LastProbe, w.status.Latency = w.started, o.took
-	if r.Kind != Pass {
-		w.fail(reason, now)
-	}
 	firstRed := r.Kind == NotReady && w.machine.reds == 0
-	w.answer = answer{id: w.target.ID}
-	switch {
-	case r.Kind != o.result.Kind && !o.answered:
-	case r.Kind == Pass, r.Kind == NotReady, r.Kind == Credential:
-		w.answer = answer{id: w.target.ID, started: w.started, kind: r.Kind, checks: r.FailedChecks}
-	}
-	w.machine.sample(r.Kind, r.FailedChecks, reason, w.started, now, w.group.view(w))
-	if r.Kind == Pass && w.machine.state == Ready {
-		w.machine.reason = reason
-	}
-	if r.Kind == NotReady && o.answered {
-		w.machine.alive(true, "", now, w.group.view(w))
-	}
-	w.settle()
-	signal(w.group.sampled)
+	reason := w.record(o, r)
+	w.sample(o, r, reason, now)
 	if firstRed {
-		w.group.wakeOthers(w)
+		w.group.wakeOthers(w) // so that they can refute it
 	}
 	if r.Kind == NotReady && !o.answered {
 		w.probeLiveness(ctx, outcomes)
@@ -258,7 +227,47 @@ func (w *watcher) finish(ctx context.Context, o outcome, outcomes chan<- outcome
 	return true
 }
 
-// lenient reads a silent probe in the light of what else is known.
+// liveness takes in the answer of /livez.
+func (w *watcher) liveness(r Result, now time.Time) {
+	w.machine.alive(r.Kind == Pass, r.Reason(livezPath), now, w.group.view(w))
+	w.settle()
+}
+
+// record keeps what the status and the other watchers are to see of a probe, r
+// being its result in the light of what else is known. It returns the reason.
+func (w *watcher) record(o outcome, r Result) (reason string) {
+	reason = r.Reason(w.group.config.Path)
+	if r.CredentialErr != nil {
+		reason += " (probed without its credential, which could not be had)"
+	}
+	w.status.LastProbe = w.started
+	if r.Kind != Pass {
+		w.status.LastError = reason
+	}
+	w.answer = answer{}
+	switch {
+	case r.Kind != o.result.Kind && !o.answered: // requests pass, but the probe has no answer
+	case r.Kind == Pass, r.Kind == NotReady, r.Kind == Credential:
+		w.answer = answer{started: w.started, kind: r.Kind, checks: r.FailedChecks}
+	}
+	return reason
+}
+
+// sample moves the state machine by a probe, and publishes where it is now.
+func (w *watcher) sample(o outcome, r Result, reason string, now time.Time) {
+	w.machine.sample(r.Kind, r.FailedChecks, reason, w.started, now, w.group.view(w))
+	if r.Kind == Pass && w.machine.state == Ready {
+		w.machine.reason = reason
+	}
+	if r.Kind == NotReady && o.answered {
+		w.machine.alive(true, "", now, w.group.view(w))
+	}
+	w.settle()
+	signal(w.group.sampled)
+}
+
+// lenient is a probe's result in the light of what else is known: silence is
+// not always a failure.
 func (w *watcher) lenient(o outcome, now time.Time) Result {
 	r := o.result
 	switch {
@@ -279,10 +288,6 @@ func (w *watcher) plan(now time.Time) {
 	}
 }
 
-func (w *watcher) fail(reason string, now time.Time) {
-	w.status.LastError, w.status.LastErrorAt = reason, now
-}
-
 // settle publishes the state, then reports the transitions.
 func (w *watcher) settle() {
 	transitions := w.machine.take()
@@ -292,7 +297,7 @@ func (w *watcher) settle() {
 			w.group.options.OnTransition(t)
 		}
 		if !t.To.usable() && !w.group.view(w).usable {
-			w.group.wakeOthers(w) // nothing is left: maybe one of them is back
+			w.group.wakeOthers(w) // none is left, but one of them may be back
 		}
 	}
 }
@@ -301,11 +306,10 @@ func (w *watcher) publish() {
 	m := &w.machine
 	s := w.status
 	s.State, s.Since, s.Reason, s.Cause = m.state, m.since, m.reason, m.cause
-	s.Passes, s.Failures = m.passes, max(m.failures, m.reds)
 	w.published.Store(&published{status: s, answer: w.answer})
 }
 
-// address is the URL without what must not be shown.
+// address is the URL without its user information and query.
 func address(u *url.URL) string {
 	if u == nil {
 		return ""

@@ -12,18 +12,19 @@ import (
 	"github.com/kuberelay/kuberelay/auth/policy"
 )
 
-// Access is who may call shared listeners, and what they may do: one
-// generation of it, which is never changed. A reload or a revocation makes
-// another, which is held against everything that is in flight.
+// Access says who may call shared listeners, and what they may do. It is one
+// generation and never changes: a reload or a revocation makes another, and
+// everything in flight is checked against that.
 type Access struct {
 	// Directory knows the clients by what they present.
 	Directory *identify.Directory
-	// Clients are those that the directory may name.
+	// Clients are those that the directory knows, by name.
 	Clients map[string]*Client
-	// Revoked are the clients that are refused, and until when; the zero time:
-	// until that is lifted.
+	// Revoked are the clients that are refused, by name, and until when; the
+	// zero time: until an operator lifts it.
 	Revoked map[string]time.Time
-	// Listeners say what kinds of evidence each shared listener accepts now.
+	// Listeners are the kinds of evidence that each shared listener accepts, by
+	// the listener's name.
 	Listeners map[string]identify.Accepted
 	// Audit gets an event for each request; nil: none is written.
 	Audit *audit.Log
@@ -32,16 +33,17 @@ type Access struct {
 // Client is one client's grants and limits.
 type Client struct {
 	Name string
-	// Grants are by the cluster's name.
+	// Grants are those of the client, by the cluster's name.
 	Grants map[string]*Grant
-	// Limiter and Seen are the same from one generation to the next.
+	// Limiter and Seen are kept from one generation to the next.
 	Limiter *limit.Limiter
 	Seen    *Seen
 	// Allowed is what the client may ask for with --as.
 	Allowed auth.AllowedImpersonation
 }
 
-// Seen is how often and when a client was last here. The zero value is never.
+// Seen counts a client's requests, and knows when the last one came. The zero
+// value is for a client that has made none.
 type Seen struct {
 	requests atomic.Uint64
 	last     atomic.Int64 // Unix nanoseconds
@@ -52,10 +54,10 @@ func (s *Seen) note(at time.Time) {
 	s.last.Store(at.UnixNano())
 }
 
-// Requests is how many requests the client has made.
+// Requests returns how many requests the client has made.
 func (s *Seen) Requests() uint64 { return s.requests.Load() }
 
-// Last is when the last of them came; the zero time: none has.
+// Last returns when the last of them came; the zero time: none has.
 func (s *Seen) Last() time.Time {
 	if last := s.last.Load(); last != 0 {
 		return time.Unix(0, last)
@@ -65,8 +67,11 @@ func (s *Seen) Last() time.Time {
 
 // Grant is how a client uses a cluster.
 type Grant struct {
-	Cluster     *Cluster
-	Credential  string // its name
+	Cluster    *Cluster
+	Credential string // the credential's name
+	// Credentials hand out the credential's leases, and no other's: requests
+	// are sent with nothing else. Never nil. It is compared with ==: requests
+	// in flight are ended by a reload that puts another in its place.
 	Credentials Credentials
 	As          *auth.As // nil: as the credential's own user
 	Policy      *policy.Policy
@@ -83,19 +88,19 @@ type Caller struct {
 	Cluster  string
 	Prefix   string // of the path, which the cluster does not see; "" at the root
 	Request  policy.Request
-	Rule     int      // of the policy
+	Rule     int      // index of the policy's rule that allowed it
 	As       *auth.As // as whom it is made; may differ from the grant's
 	AskedAs  bool     // the client asked for that
 }
 
-// revoked says whether a client is refused now.
+// revoked reports whether a client is refused now.
 func (a *Access) revoked(client string, now time.Time) bool {
 	until, found := a.Revoked[client]
 	return found && (until.IsZero() || now.Before(until))
 }
 
-// Review holds a request that an earlier generation has allowed against this
-// one. It returns why it may not go on, or nil.
+// Review checks a request that an earlier generation has allowed against this
+// one. It returns why the request may not go on, as an [*EndedError], or nil.
 func (a *Access) Review(c *Caller, now time.Time) error {
 	name := c.Identity.Client
 	client := a.Clients[name]
@@ -129,8 +134,9 @@ func (a *Access) Review(c *Caller, now time.Time) error {
 	return nil
 }
 
-// ReviewIdentity asks only whether what identified the client still does. It is
-// cheap: expiry is found by asking it of everything, again and again.
+// ReviewIdentity checks only whether what identified the client still does, and
+// answers like [Access.Review]. It is cheap: expiry is found by asking for every
+// request in flight, again and again.
 func (a *Access) ReviewIdentity(c *Caller, now time.Time) error {
 	if ended := a.identified(c, now); ended != nil {
 		return ended
@@ -149,7 +155,7 @@ func (a *Access) identified(c *Caller, now time.Time) *EndedError {
 	return &EndedError{CloseRemoved, "what identified the client no longer does"}
 }
 
-// sameAs says whether the request would still be made as the same user.
+// sameAs reports whether the request may still be made as the same user.
 func (a *Access) sameAs(c *Caller, client *Client, grant *Grant) bool {
 	if !c.AskedAs {
 		return c.As.Equal(grant.As)

@@ -20,7 +20,7 @@ type answer struct {
 	retryAfter int              // seconds; 0: no header
 }
 
-// write sends the answer, beside the header fields that w already has.
+// write sends the answer, with the header fields that w already has.
 func (a answer) write(w http.ResponseWriter, auditID string) {
 	status := metav1.Status{
 		TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"},
@@ -85,4 +85,20 @@ func answerBadRequest(detail string) answer {
 
 func answerForbidden(cause metav1.CauseType, detail string) answer {
 	return answer{code: http.StatusForbidden, reason: metav1.StatusReasonForbidden, cause: cause, message: detail}
+}
+
+// answerForm is for a request to a proxy itself (CONNECT, TRACE), to the server
+// as a whole (*), or without a path. It adds to h, the answer's header.
+func answerForm(h http.Header, r *http.Request) answer {
+	switch {
+	case r.Method == http.MethodConnect, r.Method == http.MethodTrace:
+		h.Set("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
+		return answer{
+			code: http.StatusMethodNotAllowed, reason: metav1.StatusReasonMethodNotAllowed, cause: "Method",
+			message: "the method " + r.Method + " is not proxied",
+		}
+	case r.URL.Path == "":
+		return answerBadRequest("the request-target has no path: paths of the API server begin with /")
+	}
+	return answerBadRequest("the request-target * stands for the server as a whole, which is not proxied: ask for a path")
 }

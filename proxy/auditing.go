@@ -31,9 +31,9 @@ const (
 	annotationCloseReason = "kuberelay/close-reason"
 )
 
-// audit writes the one event of a request that the gates have answered. It is
-// false when the event could not be written and the request must not have an
-// effect because of that: then it is answered.
+// audit writes the one event of a request that the gates answer. It is false
+// when the event could not be written and the request may therefore have no
+// effect: then the client has its answer.
 func (v *visit) audit(a answer) bool {
 	e := audit.Event{
 		Stage: audit.StageResponseComplete, AuditID: v.auditID, RequestURI: v.r.RequestURI,
@@ -62,7 +62,7 @@ func (v *visit) audit(a answer) bool {
 		e.Verb = lowerMethod(v.r.Method)
 	}
 	e.Annotations = annotations
-	log := v.h.o.Shared.Access.Load().Audit // a reload closes the one before
+	log := v.h.o.Shared.Access.Load().Audit // not v.access's: a reload closes that
 	if err := log.Write(&e); err != nil && log.Blocks() && a.cause == "" {
 		answerAudit().write(v.w, v.auditID)
 		return false
@@ -70,11 +70,11 @@ func (v *visit) audit(a answer) bool {
 	return true
 }
 
-// auditLog is the one in use now: a reload closes the one before.
+// auditLog is the log in use now: a reload closes the one before.
 func (x *exchange) auditLog() *audit.Log { return x.h.o.Shared.Access.Load().Audit }
 
-// auditReceived is, in block mode, the record of what may change something
-// before it is sent. Without it the request is refused.
+// auditReceived records, in block mode, a request that may change something
+// before it is sent. If that fails, the request is refused.
 func (x *exchange) auditReceived() bool {
 	log := x.auditLog()
 	if !log.Blocks() || !x.mutates() {
@@ -89,7 +89,7 @@ func (x *exchange) auditReceived() bool {
 	return true
 }
 
-// mutates says whether the request may change something: all but what reads.
+// mutates reports whether the request may change something: all but reads may.
 func (x *exchange) mutates() bool {
 	if x.upgrade {
 		return true
@@ -127,7 +127,7 @@ func (x *exchange) auditComplete(rec *Record) {
 	e := x.event(audit.StageResponseComplete)
 	e.Code = int32(x.code)
 	if e.Code == 0 {
-		e.Code = codeClientClosed
+		e.Code = StatusClientClosed
 	}
 	if x.err != nil {
 		e.Message = messageOf(x.err)
@@ -139,9 +139,6 @@ func (x *exchange) auditComplete(rec *Record) {
 		audit.Annotation{Key: annotationCloseReason, Value: string(rec.CloseReason)})
 	_ = log.Write(&e) // counted and logged there
 }
-
-// codeClientClosed stands for "the client left before the answer".
-const codeClientClosed = 499
 
 // event is what all events of an exchange have in common.
 func (x *exchange) event(stage audit.Stage) audit.Event {
@@ -184,7 +181,7 @@ func objectOf(r *policy.Request) *audit.ObjectRef {
 }
 
 // messageOf is what an event says of an error. What a credential's source says
-// of itself is for the log.
+// is for the log alone.
 func messageOf(err error) string {
 	for _, known := range []error{errCut, errAbandoned, errDraining, errClientLeft, errNoUpstream, errRefusedCredential, errAudit} {
 		if errors.Is(err, known) {

@@ -39,7 +39,7 @@ func newReplayBody(client io.ReadCloser, limit int64) *replayBody {
 	return &replayBody{client: client, limit: limit}
 }
 
-// rewindable says whether a further attempt would see the whole body.
+// rewindable reports whether a further attempt would see the whole body.
 func (b *replayBody) rewindable() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -92,7 +92,7 @@ func (r *replayReader) Read(p []byte) (int, error) {
 	b := r.body
 	b.turn.Lock()
 	defer b.turn.Unlock()
-	if n, err := r.again(p); n > 0 || err != nil { // of another reader, meanwhile
+	if n, err := r.again(p); n > 0 || err != nil { // another reader has read it meanwhile
 		return n, err
 	}
 	n, err := b.client.Read(p)
@@ -105,8 +105,8 @@ func (r *replayReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// again reads what the client has sent before; 0 bytes and no error if it has
-// to be asked for more.
+// again reads what was read from the client before; 0 bytes and no error if the
+// client has to be read.
 func (r *replayReader) again(p []byte) (int, error) {
 	b := r.body
 	b.mu.Lock()

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"io"
 	"strings"
+	"sync"
 	"testing"
 	"testing/iotest"
+	"time"
 )
 
 func TestReplayBodyIsReadAgainFromItsBeginning(t *testing.T) {
@@ -59,5 +61,81 @@ func TestReplayBodyThatTheClientBrokeOffIsNotSentAgain(t *testing.T) {
 	}
 	if b.rewindable() {
 		t.Error("a broken body must not be rewindable")
+	}
+}
+
+// TestReplayBodyAnswersWhileTheClientIsReadFrom has a client that stops after
+// half of its body: the readers wait for the rest, and nobody else does.
+func TestReplayBodyAnswersWhileTheClientIsReadFrom(t *testing.T) {
+	in, client := io.Pipe()
+	asked := make(chan struct{}, 10)
+	b := newReplayBody(io.NopCloser(readerFunc(func(p []byte) (int, error) {
+		asked <- struct{}{}
+		return in.Read(p)
+	})), 100)
+	read := make(chan string)
+	for range 2 { // a lost attempt's reader, and the next attempt's
+		go func() {
+			got, err := io.ReadAll(b.reader())
+			if err != nil {
+				t.Errorf("read: %v", err)
+			}
+			read <- string(got)
+		}()
+	}
+	<-asked
+	if _, err := io.WriteString(client, "half, "); err != nil {
+		t.Fatal(err)
+	}
+	<-asked // the client is waited for
+	within(t, func() {
+		if !b.rewindable() {
+			t.Error("not rewindable while it comes")
+		}
+	})
+	if _, err := io.WriteString(client, "half"); err != nil {
+		t.Fatal(err)
+	}
+	client.Close()
+	for range 2 {
+		if got := <-read; got != "half, half" {
+			t.Errorf("read %q", got)
+		}
+	}
+}
+
+// TestReplayBodyIsReleasedWhileTheClientIsReadFrom does not wait for a client
+// that sends nothing.
+func TestReplayBodyIsReleasedWhileTheClientIsReadFrom(t *testing.T) {
+	in, client := io.Pipe()
+	asked := make(chan struct{}, 10)
+	b := newReplayBody(io.NopCloser(readerFunc(func(p []byte) (int, error) {
+		asked <- struct{}{}
+		return in.Read(p)
+	})), 100)
+	var reader sync.WaitGroup
+	reader.Go(func() { _, _ = b.reader().Read(make([]byte, 1)) })
+	<-asked
+	within(t, b.release)
+	client.Close()
+	reader.Wait()
+}
+
+type readerFunc func(p []byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
+
+// within fails the test when f waits for something.
+func within(t *testing.T, f func()) {
+	t.Helper()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		f()
+	}()
+	select {
+	case <-done:
+	case <-time.After(5 * time.Second):
+		t.Fatal("it waits")
 	}
 }

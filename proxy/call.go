@@ -12,7 +12,7 @@ import (
 	"github.com/kuberelay/kuberelay/internal/h1"
 )
 
-// callLimit bounds what is read of an answer: discovery documents are the
+// callLimit is how much of an answer is read. Discovery documents are the
 // largest.
 const callLimit = 16 << 20
 
@@ -24,8 +24,8 @@ type call struct {
 }
 
 // Get fetches a path of the cluster with its own credential, from whichever
-// upstream answers: what kuberelay itself wants to know of a cluster. The
-// body is at most 16 MiB.
+// upstream answers: it is for what kuberelay itself wants to know about a
+// cluster. The body is at most 16 MiB.
 func (c *Cluster) Get(ctx context.Context, path, accept string) (body []byte, status int, err error) {
 	lease, err := c.Credentials.Lease(ctx)
 	if err != nil {

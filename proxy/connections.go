@@ -66,8 +66,8 @@ func (c *connections) close() {
 	c.http2.CloseIdleConnections()
 }
 
-// Certificates that nobody has used for this long were rotated away, or their
-// clients are: their connections are closed when another certificate comes.
+// Connections of a certificate unused for this long are closed when another
+// arrives: it was rotated, or its client left.
 const certificateIdle = 10 * time.Minute
 
 // certified are the connections to one API server by client certificate. Two
@@ -102,8 +102,8 @@ func (c *certified) of(l *auth.Lease, open func(*tls.Certificate) *connections) 
 	return set
 }
 
-// prune retires what was not used for long: what is in flight goes on to its
-// end. mu is held.
+// prune retires the sets that were not used for long; what is in flight on them
+// goes on to its end. mu is held.
 func (c *certified) prune(now int64) {
 	for id, set := range c.sets {
 		if now-set.used.Load() > int64(certificateIdle/time.Second) {
@@ -113,7 +113,8 @@ func (c *certified) prune(now int64) {
 	}
 }
 
-// each calls do with every set. closing says that new ones are born closed.
+// each calls do with every set. With closing, sets that are made later are
+// closed from the start.
 func (c *certified) each(closing bool, do func(*connections)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

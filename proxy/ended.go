@@ -26,20 +26,22 @@ const (
 	CloseCredential CloseReason = "credential" // a reload replaced what the cluster is called with
 )
 
-// EndedError ends a request from outside: its reason, and a text for people.
+// EndedError is why kuberelay ended a request: a reason, and a text for people.
 type EndedError struct {
 	Reason CloseReason
 	why    string
 }
 
-// Ended returns an error with which [Registry.Review] ends a request.
-func Ended(reason CloseReason, why string) *EndedError { return &EndedError{reason, why} }
+// NewEndedError returns an error that ends requests: see [Registry.Review],
+// [Registry.EndCluster], [Registry.EndAnonymous] and [Handler.Retire]. Clients
+// read why.
+func NewEndedError(reason CloseReason, why string) *EndedError { return &EndedError{reason, why} }
 
 func (e *EndedError) Error() string { return e.why }
 
-// endedBy returns what ended ctx from outside; nil: nothing, or the client
-// left.
-func endedBy(ctx context.Context) *EndedError {
+// endedError returns the error with which kuberelay has ended a request; nil: it
+// goes on, or the client left.
+func endedError(ctx context.Context) *EndedError {
 	if ctx.Err() == nil {
 		return nil
 	}
@@ -60,7 +62,7 @@ func (x *exchange) unblock() (release func()) {
 	done := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(done)
-		if endedBy(ctx) == nil {
+		if endedError(ctx) == nil {
 			return
 		}
 		// On error the connection is hijacked, and the tunnel's to end.
@@ -77,15 +79,15 @@ func (x *exchange) unblock() (release func()) {
 	}
 }
 
-// clientLeft says whether the client has closed the connection, or its side of
-// it. net/http would send 200 for an answer that is not given then.
+// clientLeft reports whether the client has closed the connection, or its side of
+// it.
 func (x *exchange) clientLeft() bool {
-	return x.r.Context().Err() != nil && endedBy(x.r.Context()) == nil
+	return x.r.Context().Err() != nil && endedError(x.r.Context()) == nil
 }
 
-// closeReason reads why an exchange came to an end that was not its own.
+// closeReason returns who ended the exchange before its own end; "": nobody.
 func (x *exchange) closeReason() CloseReason {
-	if ended := endedBy(x.r.Context()); ended != nil {
+	if ended := endedError(x.r.Context()); ended != nil {
 		return ended.Reason
 	}
 	if ended, ok := errors.AsType[*EndedError](x.err); ok {

@@ -47,7 +47,7 @@ type frames struct {
 	left    uint64 // bytes of the current length-delimited frame still to come
 }
 
-// boundary says whether everything seen so far is whole frames.
+// boundary reports whether everything seen so far is whole frames.
 func (f *frames) boundary() bool { return !f.inside }
 
 // advance takes note of p and returns the length of the prefix of p that ends

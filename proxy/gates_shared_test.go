@@ -19,7 +19,7 @@ import (
 
 const gateToken = "canary-gate-token"
 
-// withheld are credentials that say whether they were asked for.
+// withheld are credentials that count how often they were asked for.
 type withheld struct{ asked atomic.Int64 }
 
 func (w *withheld) Lease(context.Context) (*auth.Lease, error) {
@@ -81,11 +81,11 @@ func accessFor(t *testing.T, with Credentials, edit func(*Access, *Grant)) *Acce
 	return a
 }
 
-// TestWhatPassedTheGatesBeforeAChangeIsHeldAgainstIt changes who may do what
+// TestWhatPassedTheGatesBeforeAChangeIsCheckedAgainstIt changes who may do what
 // after a request has read it and before the registry knows the request: the
-// change's own look at the registry cannot have found it, and yet nothing of it
-// goes on.
-func TestWhatPassedTheGatesBeforeAChangeIsHeldAgainstIt(t *testing.T) {
+// change's own look at the registry cannot have found it, and yet what is no
+// longer allowed does not go on.
+func TestWhatPassedTheGatesBeforeAChangeIsCheckedAgainstIt(t *testing.T) {
 	nothing, err := policy.Compile(policy.Config{Name: "nothing", Rules: []policy.Rule{{Verbs: []string{"get"}, NonResourceURLs: []string{"/nothing"}}}})
 	if err != nil {
 		t.Fatal(err)
@@ -148,5 +148,34 @@ func TestWhatPassedTheGatesBeforeAChangeIsHeldAgainstIt(t *testing.T) {
 				t.Errorf("%d requests are left in the registry", registry.Len())
 			}
 		})
+	}
+}
+
+// requestAt sends a request with a bearer token to a shared listener's handler.
+func requestAt(t *testing.T, h *Handler, token string) *httptest.ResponseRecorder {
+	t.Helper()
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/version", nil)
+	r.Host = "localhost"
+	r.Header.Set("Authorization", "Bearer "+token)
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	return w
+}
+
+// TestListenerAcceptsWhatTheGenerationOfNowSays has a handler that is still the
+// one of before a reload: it accepts no evidence that the new generation does
+// not accept of its listener.
+func TestListenerAcceptsWhatTheGenerationOfNowSays(t *testing.T) {
+	var now atomic.Pointer[Access]
+	var with withheld
+	now.Store(accessFor(t, &with, func(a *Access, _ *Grant) {
+		a.Listeners["shared"] = identify.NewAccepted([]identify.Method{identify.OIDC})
+	}))
+	h := NewHandler(Options{Listener: "shared", Registry: &Registry{}, Recorder: &noted{}, Shared: &SharedOptions{
+		Access: &now, Cluster: "test", Hosts: []string{"localhost"},
+		Peer: func(*http.Request) *identify.Peer { return &identify.Peer{Loopback: true} },
+	}})
+	if w := requestAt(t, h, gateToken); w.Code != 401 || with.asked.Load() != 0 {
+		t.Errorf("answer %d %s, the credential asked for %d times", w.Code, w.Body, with.asked.Load())
 	}
 }

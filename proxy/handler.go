@@ -9,7 +9,6 @@ import (
 
 	"github.com/google/uuid"
 	"go.uber.org/zap"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/kuberelay/kuberelay/proxy/filter"
 )
@@ -18,14 +17,19 @@ const auditIDHeader = "Audit-Id"
 
 // Options are one listener's.
 type Options struct {
+	// Listener is its name.
 	Listener string
-	Cluster  *Cluster
+	// Cluster is what a single listener forwards to. Required for one.
+	Cluster *Cluster
+	// Registry gets the listener's requests; all listeners share one. Required.
 	Registry *Registry
 	// Owner tells the requests of one address from those of others, whatever
-	// serves it. It is compared with ==.
-	Owner    any
+	// serves it: see [Registry.EndAnonymous]. It is compared with ==.
+	Owner any
+	// Recorder hears of each request. Required.
 	Recorder Recorder
-	Log      *zap.Logger
+	// Log gets what operators should know; nil: nothing is logged.
+	Log *zap.Logger
 	// Filter is kubectl proxy's request filter; nil: no filter and no
 	// cross-site gate (--disable-filter).
 	Filter *filter.Filter
@@ -47,7 +51,7 @@ type Options struct {
 	Tracing *Tracing
 }
 
-// Handler serves one listener.
+// Handler serves one listener, single or shared.
 type Handler struct {
 	o        Options
 	draining atomic.Bool
@@ -55,7 +59,7 @@ type Handler struct {
 	retired  atomic.Pointer[EndedError]
 }
 
-// NewHandler returns the handler of one listener.
+// NewHandler returns the handler of one listener. It does not check o.
 func NewHandler(o Options) *Handler {
 	if o.Log == nil {
 		o.Log = zap.NewNop()
@@ -63,15 +67,15 @@ func NewHandler(o Options) *Handler {
 	return &Handler{o: o}
 }
 
-// Drain makes streams that begin from now on end at once, and those that run
-// end at their next frame boundary.
+// Drain ends streams at their next frame boundary: all that the registry knows,
+// and from now on each new one of the listener.
 func (h *Handler) Drain() {
 	h.draining.Store(true)
 	h.o.Registry.Drain()
 }
 
-// Retire makes a single listener's requests that are sent from now on end
-// instead; [Registry.EndAnonymous] ends those that were sent before.
+// Retire has a single listener's requests refused from now on instead of sent;
+// [Registry.EndAnonymous] ends those that were sent before.
 func (h *Handler) Retire(why *EndedError) { h.retired.Store(why) }
 
 // ServeHTTP is the data path of one request.
@@ -87,7 +91,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (h *Handler) serveSingle(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
 	if r.URL.Path == "*" || r.URL.Path == "" && r.Method == http.MethodConnect {
-		h.denyForm(w, r) // net/http has answered OPTIONS *
+		h.deny(w, r, deniedMethod, answerForm(w.Header(), r)) // OPTIONS * does not come here: the listener answers it
 		return
 	}
 	static := h.staticPrefix()
@@ -122,7 +126,7 @@ func (h *Handler) serveSingle(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if r.Method == http.MethodConnect || r.Method == http.MethodTrace {
-		h.denyForm(w, r)
+		h.deny(w, r, deniedMethod, answerForm(w.Header(), r))
 		return
 	}
 	x := newExchange(h, h.o.Cluster, w, r, decoded, escaped, start)
@@ -141,22 +145,9 @@ func (h *Handler) denyCrossSite(w http.ResponseWriter, r *http.Request) bool {
 	if h.o.Filter == nil || !filter.CrossSite(r.Header, r.Host) {
 		return false
 	}
-	h.deny(w, r, "cross_site", answerForbidden("CrossSite",
+	h.deny(w, r, deniedCrossSite, answerForbidden("CrossSite",
 		"the request comes from a page of another site (its Origin or Sec-Fetch-Site header says so); use --disable-filter to allow that"))
 	return true
-}
-
-// denyForm refuses requests to a proxy itself, and those without a path.
-func (h *Handler) denyForm(w http.ResponseWriter, r *http.Request) {
-	if r.Method == http.MethodConnect || r.Method == http.MethodTrace {
-		w.Header().Set("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
-		h.deny(w, r, "method", answer{
-			code: http.StatusMethodNotAllowed, reason: metav1.StatusReasonMethodNotAllowed, cause: "Method",
-			message: "the method " + r.Method + " is not proxied",
-		})
-		return
-	}
-	h.deny(w, r, "method", answerBadRequest("the request-target * is for OPTIONS alone"))
 }
 
 func (h *Handler) deny(w http.ResponseWriter, r *http.Request, reason string, a answer) {

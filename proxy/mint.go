@@ -13,15 +13,16 @@ import (
 	"github.com/kuberelay/kuberelay/auth/limit"
 )
 
-// credentialPath is where kuberelay credential gets its token. No Kubernetes
-// API begins with its first segment.
-const credentialPath = "/kuberelay/v1/credential"
+// CredentialPath is where a POST gets a [MintedToken]: kuberelay credential does.
+// No Kubernetes API begins with its first segment.
+const CredentialPath = "/kuberelay/v1/credential"
 
-// MintedToken is the answer there.
+// MintedToken is the answer of [CredentialPath], as JSON, to a client whose
+// process's uid is its evidence.
 type MintedToken struct {
 	// Token is the bearer token.
 	Token string `json:"token"`
-	// ExpirationTimestamp is when it ends.
+	// ExpirationTimestamp is when it ends, in UTC.
 	ExpirationTimestamp time.Time `json:"expirationTimestamp"`
 	// Client is the name of the client that it stands for.
 	Client string `json:"client"`

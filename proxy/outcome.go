@@ -17,7 +17,7 @@ import (
 	"github.com/kuberelay/kuberelay/internal/h1"
 )
 
-// Observation is what an attempt tells about its upstream's health.
+// Observation is what an attempt shows about its upstream's health.
 type Observation uint8
 
 // Observations.
@@ -54,16 +54,14 @@ type verdict struct {
 
 // The lines of the table.
 var (
-	verdictOK           = verdict{outcome: "success", breaker: balancer.Success, observe: ObservePass}
-	verdictClientError  = verdict{outcome: "success", breaker: balancer.Success, observe: ObservePass}
+	verdictOK           = verdict{outcome: "success", breaker: balancer.Success, observe: ObservePass}      // 4xx as well: it has answered
 	verdictUnauthorized = verdict{outcome: "unauthorized", breaker: balancer.Success, observe: ObservePass} // of our credential: see refresh
 	verdictThrottled    = verdict{outcome: "throttled", breaker: balancer.Success, observe: ObservePass}
-	verdictServerError  = verdict{outcome: "server_error", breaker: balancer.Neutral}
-	verdictBeyond       = verdict{outcome: "server_error", breaker: balancer.Neutral}
+	verdictServerError  = verdict{outcome: "server_error", breaker: balancer.Neutral} // of the request, or of a server beyond
 	verdictUnavailable  = verdict{outcome: "unavailable", breaker: balancer.Failure, resend: resendReads}
 	verdictShuttingDown = verdict{outcome: "shutting_down", breaker: balancer.Neutral, observe: ObserveShuttingDown, resend: resendAny, free: true}
-	// Of the API server or of an aggregated one: another try, which may meet
-	// another replica, and no word about the API server.
+	// Said by the API server or by an aggregated one: one more try, which may
+	// meet another replica, and nothing for health.
 	verdictShuttingBeyond = verdict{outcome: "shutting_down", breaker: balancer.Neutral, resend: resendAny, once: true}
 	verdictColdCache      = verdict{outcome: "initializing", breaker: balancer.Neutral, resend: resendReads, once: true}
 
@@ -130,27 +128,23 @@ func judgeResponse(target Target, aggregated bool, resp *http.Response) verdict 
 		}
 	}
 	switch {
-	case code < 400:
-		return verdictOK
 	case code == http.StatusTooManyRequests:
 		return verdictThrottled
 	case code < 500:
-		return verdictClientError
-	case aggregated, target.reachesBeyond():
-		return verdictBeyond
-	case !target.IsResource, code != http.StatusBadGateway && code != http.StatusServiceUnavailable && code != http.StatusGatewayTimeout:
+		return verdictOK
+	case aggregated, target.reachesBeyond(),
+		!target.IsResource, code != http.StatusBadGateway && code != http.StatusServiceUnavailable && code != http.StatusGatewayTimeout,
+		code == http.StatusGatewayTimeout && bytes.Contains(peekBody(resp), []byte("ResourceVersionTooLarge")):
 		return verdictServerError
-	case code == http.StatusGatewayTimeout && bytes.Contains(peekBody(resp), []byte("ResourceVersionTooLarge")):
-		return verdictBeyond
 	}
 	return verdictUnavailable
 }
 
 // judgeUnprocessed reads a 429 or 503 for what an API server says before it
-// looks at a request. Pods, services and aggregated APIs may use the same words
-// of themselves. To requests that reach beyond it the API server says them in
-// one way alone, with Connection: close, which no answer from there brings
-// along; those of an aggregated API are true of one of the two servers.
+// looks at a request. Pods, services and aggregated APIs may say the same of
+// themselves. To a request that reaches beyond it, the API server itself says it
+// with Connection: close, which is never passed on from there. From an
+// aggregated API without that, it may be said by either server.
 func judgeUnprocessed(target Target, aggregated bool, resp *http.Response) (v verdict, ok bool) {
 	own := resp.Close
 	if target.reachesBeyond() && !own {
@@ -188,7 +182,7 @@ func unauthorizedStatus(body []byte) bool {
 	return json.Unmarshal(body, &status) == nil && status.Kind == "Status" && status.Reason == unauthorized
 }
 
-// certificateError says whether the upstream's certificate is why a
+// certificateError reports whether the upstream's certificate is why a
 // connection cannot be had.
 func certificateError(err error) bool {
 	var (

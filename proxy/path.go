@@ -33,7 +33,7 @@ func rawPath(u *url.URL) string {
 	return string(b)
 }
 
-// pathByte says which bytes stand in a path as they are: those of RFC 3986,
+// pathByte are the bytes that stand in a path unescaped: those of RFC 3986,
 // section 3.3, and square brackets, which net/url lets pass as well.
 var pathByte = func() (t [256]bool) {
 	for _, c := range []byte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~!$&'()*+,;=:@/[]%") {

@@ -19,8 +19,8 @@ var pathCases = []string{
 
 var prefixes = []string{"/", "/custom/", "/api/", "/apiserver/", "/a b/", "custom/", "/{x}/"}
 
-// holdPath holds what becomes of one request-target to what the rest of the
-// data path relies on.
+// holdPath checks for one request-target what the rest of the data path relies
+// on.
 func holdPath(t *testing.T, target, prefix string) {
 	t.Helper()
 	u, err := url.ParseRequestURI(target)

@@ -29,12 +29,12 @@ const (
 )
 
 // streamPace is how many streams a second are cut when their server goes
-// DOWN, so that its clients do not all arrive at the survivors at once
+// DOWN, so that its clients do not all arrive at the other servers at once
 // (kubernetes#107781 limits the API server's own shutdown the same way).
 const streamPace = 200
 
-// Registry knows every request in flight. A server's death, a drain and a
-// shutdown are each "cancel by property" on it. The zero value is ready.
+// Registry knows every request in flight: a server's death, a drain and a
+// shutdown each end those that they concern. The zero value is ready.
 type Registry struct {
 	shards [16]registryShard
 	next   atomic.Uint32
@@ -52,8 +52,8 @@ type Flight struct {
 	shard      *registryShard
 	prev, next *Flight
 
-	kind  string // as Recorder.Begin has it
-	owner any    // as Options have it
+	kind  string // as Recorder.Begin gets it
+	owner any    // Options.Owner
 	// cluster is what the request is for.
 	cluster *Cluster
 	caller  *Caller                 // of a shared listener; nil: of a single one
@@ -130,7 +130,7 @@ func (f *Flight) idle() {
 	f.mu.Unlock()
 }
 
-// Len is the number of requests in flight.
+// Len returns the number of requests in flight.
 func (r *Registry) Len() int {
 	n := 0
 	for i := range r.shards {
@@ -142,7 +142,7 @@ func (r *Registry) Len() int {
 	return n
 }
 
-// Counts is the number of requests in flight by kind, as [Recorder] has it.
+// Counts returns the number of requests in flight by kind, as [Recorder] gets it.
 func (r *Registry) Counts() map[string]int {
 	counts := make(map[string]int)
 	r.each(func(f *Flight) { counts[f.kind]++ })
@@ -177,8 +177,9 @@ func (r *Registry) Stalled(longer time.Duration) []*Upstream {
 }
 
 // Review asks judge about each request of a shared listener, and ends those for
-// which it has an error, which is an [*EndedError]. It returns how many it has
-// ended. It is how a revocation, a reload and an expiry reach what is open.
+// which it returns an error, which is an [*EndedError]. It returns how many it
+// has ended. This is how a revocation, a reload or an expiry ends requests in
+// flight.
 func (r *Registry) Review(judge func(*Caller) error) (n int) {
 	for i := range r.shards {
 		s := &r.shards[i]
@@ -197,8 +198,8 @@ func (r *Registry) Review(judge func(*Caller) error) (n int) {
 	return n
 }
 
-// EndAnonymous ends what an owner's single listener has in flight: once it is
-// gone, or a shared one, nobody was identified for that.
+// EndAnonymous ends what an owner's single listener has in flight, once that is
+// removed or has become a shared one: nobody was identified for those requests.
 func (r *Registry) EndAnonymous(owner any, err *EndedError) {
 	r.each(func(f *Flight) {
 		if f.caller == nil && f.owner == owner && f.phase != phaseIdle {
@@ -207,7 +208,7 @@ func (r *Registry) EndAnonymous(owner any, err *EndedError) {
 	})
 }
 
-// Uses says whether a request to the cluster is in flight.
+// Uses reports whether a request to the cluster is in flight.
 func (r *Registry) Uses(c *Cluster) (uses bool) {
 	r.each(func(f *Flight) { uses = uses || f.cluster == c })
 	return uses
@@ -226,7 +227,7 @@ func (r *Registry) EndCluster(c *Cluster, err *EndedError) {
 	})
 }
 
-// is says whether a flight's attempt is at the upstream.
+// is reports whether a flight's attempt is at the upstream.
 func (f *Flight) is(cluster, id string) bool {
 	return f.phase != phaseIdle && f.upstream.ID == id && f.upstream.Cluster == cluster
 }

@@ -150,7 +150,7 @@ func TestReviewEndsWhatIsNotAllowedAnyMore(t *testing.T) {
 
 	n := r.Review(func(c *Caller) error {
 		if c.Client.Name == "alice" {
-			return Ended(CloseRevoked, "revoked")
+			return NewEndedError(CloseRevoked, "revoked")
 		}
 		return nil
 	})
@@ -158,7 +158,7 @@ func TestReviewEndsWhatIsNotAllowedAnyMore(t *testing.T) {
 		ctx  context.Context
 		want bool
 	}{"alice's attempt": {aliceCtx, true}, "alice's request between attempts": {idleCtx, true}, "bob's": {bobCtx, false}, "a single listener's": {single.ctx, false}} {
-		if ended := endedBy(c.ctx) != nil; ended != c.want {
+		if ended := endedError(c.ctx) != nil; ended != c.want {
 			t.Errorf("%s ended: %t, want %t", name, ended, c.want)
 		}
 	}

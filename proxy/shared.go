@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/kuberelay/kuberelay/auth/identify"
 	"github.com/kuberelay/kuberelay/auth/limit"
@@ -17,20 +16,21 @@ import (
 
 // SharedOptions are what a shared listener has besides [Options].
 type SharedOptions struct {
-	// Access is who may do what, now; never nil.
+	// Access is the present generation. Required, and never of nil.
 	Access *atomic.Pointer[Access]
 	// Cluster is the name of the cluster at the root.
 	Cluster string
 	// Hosts are the host names that the listener answers to, in lower case and
-	// without port. nil: on a Unix socket to all, else to its own addresses.
+	// without port, besides its connections' own addresses. nil: on a Unix
+	// socket all, else none.
 	Hosts []string
-	// Peer returns what is known of a request's connection.
+	// Peer returns what is known of a request's connection. Required.
 	Peer func(*http.Request) *identify.Peer
-	// Stale says whether a request's client certificate was verified with what
-	// does not count any more; nil: none is asked for.
+	// Stale reports whether a request's client certificate was verified with an
+	// authority that is no longer trusted; nil: none is asked for.
 	Stale func(*http.Request) bool
 	// Mint makes a short-lived token for a client whose process has the uid;
-	// nil: not here.
+	// nil: this listener gives none.
 	Mint func(client string, uid uint32) (token string, expires time.Time)
 }
 
@@ -66,7 +66,7 @@ func (h *Handler) serveShared(w http.ResponseWriter, r *http.Request) {
 	if !ok || !v.site() {
 		return
 	}
-	if escaped == credentialPath {
+	if escaped == CredentialPath {
 		v.mint()
 		return
 	}
@@ -126,12 +126,12 @@ func (v *visit) forward(client *Client, grant *Grant, escaped string) {
 	x.serve()
 }
 
-// form refuses what is no request for a path of ours, and returns the path as
-// it goes upstream.
+// form refuses a request whose method, path or query is not proxied. It returns
+// the path as it goes upstream, except for the cluster's prefix.
 func (v *visit) form() (escaped string, ok bool) {
 	r := v.r
 	if r.Method == http.MethodConnect || r.Method == http.MethodTrace || r.URL.Path == "*" || r.URL.Path == "" {
-		v.deny(deniedMethod, answerMethod(v.w.Header(), r.Method))
+		v.deny(deniedMethod, answerForm(v.w.Header(), r))
 		return "", false
 	}
 	escaped = rawPath(r.URL)
@@ -146,8 +146,8 @@ func (v *visit) form() (escaped string, ok bool) {
 	return escaped, true
 }
 
-// accepted are the kinds of evidence that count here, in the generation that
-// decides: a listener that it does not know accepts none.
+// accepted are the kinds of evidence that the listener accepts, in the
+// generation that decides: one that it does not know accepts none.
 func (v *visit) accepted() identify.Accepted { return v.access.Listeners[v.h.o.Listener] }
 
 // identify finds the client, or answers 401.
@@ -168,8 +168,8 @@ func (v *visit) identify(accepted identify.Accepted) (*Client, bool) {
 }
 
 // admitted closes the gap between the gates and the registry: a reload or a
-// revocation in between has not seen this request. In block mode it then makes
-// sure that what changes something is on record before it happens.
+// revocation in between has not found this request in there. Then, where the
+// audit log blocks, it records what may change something before it is sent.
 func (x *exchange) admitted() bool {
 	if x.caller == nil {
 		return true
@@ -183,7 +183,7 @@ func (x *exchange) admitted() bool {
 	if now := x.h.o.Shared.Access.Load(); now != x.caller.Access {
 		if err := now.Review(x.caller, time.Now()); err != nil {
 			x.flight.end(err)
-			if ended := endedBy(x.r.Context()); ended != nil {
+			if ended := endedError(x.r.Context()); ended != nil {
 				x.fail(answerEnded(ended), ended)
 			}
 			return false
@@ -203,7 +203,7 @@ func (v *visit) deny(reason string, a answer) {
 	body := v.r.Body != nil && v.r.Body != http.NoBody
 	stranger := v.identity == nil
 	if body || stranger || len(v.r.Header["Upgrade"]) > 0 {
-		// What comes after a refused request, or of a stranger, is not read.
+		// What follows a refused request, or comes from a stranger, is not read.
 		v.w.Header().Set("Connection", "close")
 	}
 	a.write(v.w, v.auditID)
@@ -255,7 +255,7 @@ func limitKind(x *exchange) limit.Kind {
 	return limit.Watch
 }
 
-// tokenInQuery says whether the query has a bearer token (RFC 6750, section
+// tokenInQuery reports whether the query has a bearer token (RFC 6750, section
 // 2.3), in whatever spelling.
 func tokenInQuery(rawQuery string) bool {
 	if !strings.Contains(rawQuery, "access") && !strings.Contains(rawQuery, "%") {
@@ -277,14 +277,3 @@ const (
 	deniedImpersonation   = "impersonation"
 	deniedLimit           = "limit"
 )
-
-func answerMethod(h http.Header, method string) answer {
-	if method != http.MethodConnect && method != http.MethodTrace {
-		return answerBadRequest("the request-target * is for OPTIONS alone")
-	}
-	h.Set("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
-	return answer{
-		code: http.StatusMethodNotAllowed, reason: metav1.StatusReasonMethodNotAllowed, cause: "Method",
-		message: "the method " + method + " is not proxied",
-	}
-}

@@ -9,15 +9,14 @@ import (
 	"go.uber.org/zap"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/kuberelay/kuberelay/auth"
 	"github.com/kuberelay/kuberelay/auth/identify"
 	"github.com/kuberelay/kuberelay/auth/limit"
 )
 
 var errRevoked = errors.New("the client was revoked by an operator")
 
-// answerUnauthenticated is a 401 without a challenge: what kuberelay accepts,
-// a browser's password dialogue cannot give.
+// answerUnauthenticated is a 401 without a challenge: a browser's password
+// dialogue cannot give anything that kuberelay accepts.
 func answerUnauthenticated(err error) answer {
 	a := answer{
 		code: http.StatusUnauthorized, reason: metav1.StatusReasonUnauthorized,
@@ -68,7 +67,7 @@ func (x *exchange) failCredential(err error) {
 		x.fail(answerCredential(err.Error()), err)
 		return
 	}
-	if ended := endedBy(x.r.Context()); ended != nil {
+	if ended := endedError(x.r.Context()); ended != nil {
 		x.fail(answerEnded(ended), ended)
 		return
 	}
@@ -79,8 +78,8 @@ func (x *exchange) failCredential(err error) {
 	}, err)
 }
 
-// inTheClear refuses to send a credential to an http:// server, where it would
-// be left out, and the request be anonymous.
+// inTheClear refuses to send a credential to an http:// server: it would be left
+// out, and the request anonymous.
 func (x *exchange) inTheClear(u *Upstream) bool {
 	if x.caller == nil || u.URL.Scheme != "http" || !x.lease.Confidential() {
 		return false
@@ -96,7 +95,7 @@ func (x *exchange) inTheClear(u *Upstream) bool {
 var errInTheClear = errors.New("the API server is reached over plain HTTP")
 
 // failRefusedCredential answers when the API server refuses the credential and
-// there is no newer one. Its 401 would be read as one about the client's own.
+// there is no newer one. Its 401 would pass for one about the client's own.
 func (x *exchange) failRefusedCredential() {
 	name := x.caller.Grant.Credential
 	now := time.Now().Unix()
@@ -110,8 +109,8 @@ func (x *exchange) failRefusedCredential() {
 	}, errRefusedCredential)
 }
 
-// refusalLines is the least time between two lines about refused credentials:
-// each request brings one.
+// refusalLines is the least time between two lines in the log about refused
+// credentials: every request would write one.
 const refusalLines = 10 * time.Second
 
 func (x *exchange) warnRefused(credential string) {
@@ -121,20 +120,3 @@ func (x *exchange) warnRefused(credential string) {
 }
 
 var errRefusedCredential = errors.New("the API server refuses the credential")
-
-// rebuildShared makes the headers that go upstream for a shared listener's
-// client.
-func (x *exchange) rebuildShared(scheme string) {
-	o := auth.SharedOptions{
-		As:               x.caller.As,
-		PeerIP:           peerIP(x.r),
-		DefaultUserAgent: x.cluster.UserAgent,
-		SchemeHTTP:       scheme == "http",
-	}
-	if x.upgrade {
-		o.Upgrade = upgradeProtocol(x.r)
-	}
-	auth.RebuildShared(x.header, x.r.Header, x.lease, o)
-	x.header[auditIDHeader] = []string{x.auditID}
-	x.injected = true
-}

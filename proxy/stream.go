@@ -78,12 +78,12 @@ func (x *exchange) stream(ctx context.Context, resp *http.Response) (lost error)
 		x.err = s.stopping.Load().cause
 		x.endStream(s.control)
 		return nil
-	case !s.clientGone && s.frames.boundary() && endedOutside(context.Cause(ctx)):
+	case !s.clientGone && s.frames.boundary() && endedHere(context.Cause(ctx)):
 		x.err = context.Cause(ctx)
 		x.endStream(s.control)
 		return nil
 	}
-	x.err = ended(ctx, err)
+	x.err = causeOf(ctx, err)
 	// The client must see an error, not a short answer that looks whole.
 	x.abort(s.control)
 	if s.clientGone || x.r.Context().Err() != nil {
@@ -92,18 +92,18 @@ func (x *exchange) stream(ctx context.Context, resp *http.Response) (lost error)
 	return err
 }
 
-// endStream ends what the client has of a stream, after a whole frame. A watch
-// ends cleanly: who watches begins anew. A log that did would pass for the
-// whole.
+// endStream ends the client's side of a stream, after a whole frame. A watch
+// ends cleanly, and its client begins a new one. A log is broken off: after a
+// clean end it would pass for complete.
 func (x *exchange) endStream(control *http.ResponseController) {
 	if x.target.Verb != "watch" {
 		x.abort(control)
 	}
 }
 
-// endedOutside says whether a stream's end was decided here, and not by either
+// endedHere reports whether the cause of a stream's end is kuberelay, and neither
 // of its sides.
-func endedOutside(cause error) bool {
+func endedHere(cause error) bool {
 	if errors.Is(cause, errDraining) {
 		return true
 	}
@@ -131,13 +131,13 @@ func (x *exchange) trailers(trailer http.Header, control *http.ResponseControlle
 // errDrained ends a stream that was asked to end, between two frames.
 var errDrained = errors.New("drained")
 
-// errClientLeft is the cause of what ends with the client's connection.
+// errClientLeft is the error of a request whose client closed its connection.
 var errClientLeft = errors.New("the client closed the connection")
 
-// ended says who ended an attempt, where that is not its own error.
-func ended(ctx context.Context, err error) error {
+// causeOf returns who ended the attempt, or err if nobody did.
+func causeOf(ctx context.Context, err error) error {
 	switch cause := context.Cause(ctx); {
-	case errors.Is(cause, errCut), errors.Is(cause, errAbandoned), endedOutside(cause):
+	case errors.Is(cause, errCut), errors.Is(cause, errAbandoned), endedHere(cause):
 		return cause
 	case errors.Is(cause, context.Canceled):
 		return errClientLeft
@@ -181,9 +181,9 @@ type bodyStream struct {
 // stop is why a stream is to end.
 type stop struct{ cause error }
 
-// prepareDrain returns how the stream is ended cleanly, or nil if a short
-// body should just come to its end. The stream keeps passing bytes until a
-// frame is whole; one that waits between frames is woken.
+// prepareDrain returns what ends the stream cleanly; nil for a short body, which
+// goes on to its end. The stream keeps passing bytes until a frame is whole; one
+// that waits between frames is woken.
 func (s *bodyStream) prepareDrain() func(error) {
 	if s.x.kind != balancer.Watch {
 		return nil

@@ -9,8 +9,8 @@ import (
 )
 
 // Target is what a request asks of the Kubernetes API, as far as balancing,
-// retries and metric labels need it. The fields agree with RequestInfo of
-// k8s.io/apiserver (a test holds them to it); it is not used for policy.
+// retries and metric labels need it. It agrees with RequestInfo of
+// k8s.io/apiserver, which a test checks; it is not used for policy.
 type Target struct {
 	Verb        string // get, list, watch, create, update, patch, delete, deletecollection; lower-case method elsewhere
 	Group       string // API group, "" for core
@@ -118,13 +118,13 @@ func splitPath(path string, buf *[maxParts]string) []string {
 	return buf[:n]
 }
 
-// LongRunning says whether the answer may stream for as long as it likes:
+// LongRunning reports whether the answer may stream for as long as it likes:
 // watches, logs, and everything that reaches into a pod or a node.
 func (t Target) LongRunning() bool {
 	return t.Verb == "watch" || t.Verb == "proxy" || t.reachesBeyond()
 }
 
-// reachesBeyond says whether a kubelet, a pod or a service answers, and not
+// reachesBeyond reports whether a kubelet, a pod or a service answers, and not
 // the API server itself.
 func (t Target) reachesBeyond() bool {
 	switch t.Subresource {
@@ -134,14 +134,14 @@ func (t Target) reachesBeyond() bool {
 	return t.Verb == "proxy"
 }
 
-// upgradable says whether the endpoint is one that uses WebSocket or SPDY:
+// upgradable reports whether the endpoint is one that uses WebSocket or SPDY:
 // exec, attach, portforward and proxy of pods, proxy of services and nodes,
 // and watches and logs, which the API server also serves over WebSocket.
 func (t Target) upgradable() bool {
 	return t.IsResource && (t.Verb == "watch" || t.reachesBeyond())
 }
 
-// review says whether a POST only asks a question: SubjectAccessReview,
+// review reports whether a POST only asks a question: SubjectAccessReview,
 // TokenReview and their relatives store nothing.
 func (t Target) review() bool {
 	if t.Verb != "create" {
@@ -159,7 +159,7 @@ func (t Target) review() bool {
 	return false
 }
 
-// safe says whether sending the request twice changes nothing: GET and HEAD
+// safe reports whether sending the request twice changes nothing: GET and HEAD
 // (RFC 9110, section 9.2.1), dry runs and reviews. Upgrades are never safe:
 // a WebSocket exec is a GET (KEP-4006).
 func (t Target) safe(method, rawQuery string) bool {
@@ -236,7 +236,7 @@ func queryValue(rawQuery, key string) string {
 	return v
 }
 
-// queryTrue says whether a boolean parameter is set as the API server reads
+// queryTrue reports whether a boolean parameter is set as the API server reads
 // it: present and neither "false" nor "0".
 func queryTrue(rawQuery, key string) bool {
 	v, found := queryFirst(rawQuery, key)

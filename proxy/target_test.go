@@ -16,7 +16,7 @@ var requestInfo = &request.RequestInfoFactory{
 	GrouplessAPIPrefixes: sets.NewString("api"),
 }
 
-// sameAsRequestInfo holds ParseTarget to the API server's own reading.
+// sameAsRequestInfo compares ParseTarget with the API server's own parser.
 func sameAsRequestInfo(t *testing.T, method, path, query string) {
 	t.Helper()
 	want, err := requestInfo.NewRequestInfo(&http.Request{Method: method, URL: &url.URL{Path: path, RawQuery: query}})

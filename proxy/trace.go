@@ -12,9 +12,9 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// Tracing makes a span of each request that passes the gates, and below it one
-// of each attempt. Spans have no query, no header, no name of an object, and of
-// paths what the cluster's discovery knows.
+// Tracing makes a span for each request that passes the gates, and below it one
+// for each attempt. Spans have no query, no header and no object's name, and of a
+// path only what the cluster's discovery knows.
 type Tracing struct {
 	// Tracer makes the spans. Required.
 	Tracer trace.Tracer
@@ -60,7 +60,7 @@ const (
 // eventHead is the event of an attempt whose response headers have come.
 const eventHead = "response headers"
 
-// maxText bounds what a span has of a client's words.
+// maxText is how long a client's own text in a span may be.
 const maxText = 63
 
 // maxTracestate is how much of a client's tracestate goes on. Where there is
@@ -99,7 +99,7 @@ func (x *exchange) traceRequest() {
 		trace.WithTimestamp(x.start), trace.WithAttributes(about...))
 }
 
-// traceTarget adds what of the Kubernetes API the request is for.
+// traceTarget adds what the request asks of the Kubernetes API.
 func (x *exchange) traceTarget(about []attribute.KeyValue) []attribute.KeyValue {
 	if !x.target.IsResource {
 		return about
@@ -115,7 +115,7 @@ func (x *exchange) traceTarget(about []attribute.KeyValue) []attribute.KeyValue 
 	return about
 }
 
-// spanName is of few different values, whatever clients send.
+// spanName has few different values, whatever clients send.
 func (x *exchange) spanName() string {
 	method := knownMethod(x.r.Method)
 	if method == otherMethod {
@@ -205,7 +205,7 @@ func (x *exchange) traceVerdict(v verdict, resp *http.Response) {
 		span.SetAttributes(keyStatus.Int(resp.StatusCode), keyProtocol.String(strings.TrimPrefix(resp.Proto, "HTTP/")))
 	}
 	switch {
-	// 404 and the like are answers, and whose client leaves has no need of one.
+	// 4xx are answers, and a client that left needs none.
 	case v.outcome == verdictOK.outcome, v.outcome == verdictCancelled.outcome:
 	case resp != nil:
 		failSpan(span, strconv.Itoa(resp.StatusCode))
@@ -222,15 +222,15 @@ func (x *exchange) endTraceAttempt() {
 	}
 }
 
-// failSpan marks a span as failed, with a reason out of few. An error's text could
-// have a name or an address of somebody's.
+// failSpan marks a span as failed, with a reason out of few. An error's text may
+// contain someone's name or address.
 func failSpan(span trace.Span, reason string) {
 	span.SetStatus(codes.Error, "")
 	span.SetAttributes(keyErrorType.String(reason))
 }
 
-// traceFields is a request's header as propagators read it. Of two contexts
-// neither counts, and a state in several fields is one.
+// traceFields is a request's header as propagators read it. Of two traceparent
+// fields neither counts; several tracestate fields are one.
 type traceFields http.Header
 
 // Get implements [propagation.TextMapCarrier].
@@ -289,8 +289,8 @@ func namespaceOf(path string) string {
 	return parts[1]
 }
 
-// plainName says whether text can be the name of a namespace or a subresource
-// (RFC 1123, label): nothing else of a client's words is kept.
+// plainName reports whether text can be the name of a namespace or a subresource
+// (RFC 1123, label): no other text of a client's gets into a span.
 func plainName(text string) bool {
 	if text == "" || len(text) > maxText {
 		return false

@@ -116,7 +116,7 @@ func TestSpansHaveFewNames(t *testing.T) {
 	}
 }
 
-// The namespace is that of Kubernetes' own reading.
+// The namespace is the one that Kubernetes' own parser finds.
 func TestNamespaceIsRequestInfos(t *testing.T) {
 	for _, c := range targetCases {
 		want, err := requestInfo.NewRequestInfo(&http.Request{Method: c.method, URL: &url.URL{Path: c.path, RawQuery: c.query}})
@@ -129,7 +129,7 @@ func TestNamespaceIsRequestInfos(t *testing.T) {
 	}
 }
 
-// FuzzTraceContext holds that the API server gets one valid context whatever
+// FuzzTraceContext checks that the API server gets one valid context whatever
 // the client sends, in the client's trace if that is one.
 func FuzzTraceContext(f *testing.F) {
 	const trace0 = "0af7651916cd43dd8448eb211c80319c"

@@ -18,93 +18,40 @@ import (
 )
 
 // forwardUpgrade connects the client with a server that speaks WebSocket or
-// SPDY/3.1. Nothing is sent twice once a byte has gone upstream, and the two
-// connections are joined after 101 alone (CVE-2018-1002105, CVE-2020-8559).
+// SPDY/3.1. It is sent again only where provably nothing of it was processed,
+// and the two connections are joined after 101 alone (CVE-2018-1002105,
+// CVE-2020-8559).
 func (x *exchange) forwardUpgrade() {
-	// Whatever is answered in place of 101 is the last answer (serve says so):
-	// bytes that the client has sent after its request are of the protocol it
-	// asked for.
+	// An answer other than 101 is the last on its connection (serve sets
+	// Connection: close): what the client has sent after its request may be of
+	// the protocol it asked for.
 	if x.r.ContentLength != 0 {
 		x.fail(answerBadRequest("an upgrade request cannot have a body"), nil)
 		return
 	}
-	x.try(x.attemptUpgrade)
+	x.try()
 }
 
-func (x *exchange) attemptUpgrade(a balancer.Attempt[*Upstream]) (next choice, more bool) {
+// attemptUpgrade makes an attempt of an upgrade.
+func (x *exchange) attemptUpgrade(ctx context.Context, a balancer.Attempt[*Upstream]) (next choice, more bool) {
 	u := a.Value()
-	if !x.leaseFor(u) {
-		x.skip(a)
-		return choice{}, true
-	}
-	if x.inTheClear(u) {
-		x.giveBack(a)
-		return choice{}, false
-	}
-	x.attempts++
-	x.upstream = u.ID
-	ctx, cancel := x.attemptContext()
-	defer cancel(nil)
-	x.prepare(u)
-	x.request.Interim = nil
-	x.flight.attempt(u, false, cancel)
-	defer x.flight.idle()
-	defer a.Done()
-	if why := x.h.retired.Load(); why != nil && x.caller == nil {
-		a.Report(balancer.Neutral)
-		x.fail(answerEnded(why), why)
-		return choice{}, false
-	}
-
-	x.traceAttempt(u)
-	defer x.endTraceAttempt()
 	sent := time.Now()
 	resp, conn, err := x.connections(u).http1.Upgrade(ctx, &x.request)
-	if err != nil {
-		v := judgeError(ctx, err)
-		a.Report(v.breaker)
-		x.observe(u, v, err)
-		x.countAttempt(u, v, -1)
-		x.traceVerdict(v, nil)
-		if !x.mayResend(v) {
-			x.failAttempt(v, err)
-			return choice{}, false
-		}
-		x.tried = append(x.tried, a.ID())
-		x.err = err
-		x.countRetry(v)
-		next.attempt, next.ok = x.pick()
+	x.err = err
+	v := x.judge(ctx, u, resp, err, sent)
+	if next, more = x.again(a, v, resp, err); more {
 		return next, true
 	}
-	v := judgeResponse(x.target, x.aggregated(), resp)
-	if x.refused(resp) {
-		v = verdictUnauthorized
-	}
 	a.Report(v.breaker)
-	x.observe(u, v, nil)
-	x.countAttempt(u, v, time.Since(sent))
-	x.traceVerdict(v, resp)
-	x.err = nil // that of an attempt before
 	switch {
 	case conn != nil && x.caller != nil && !strings.EqualFold(resp.Header.Get("Upgrade"), upgradeProtocol(x.r)):
-		conn.Close() // to what nobody asked for
+		conn.Close() // it speaks a protocol that nobody asked for
 		x.fail(answerNoUpgrade(resp.StatusCode), nil)
 	case conn != nil:
 		x.tunnel(ctx, conn)
-	case v == verdictShuttingDown && x.mayResend(v):
+	case err != nil, x.hides(v):
 		discard(resp)
-		x.tried = append(x.tried, a.ID())
-		x.countRetry(v)
-		next.attempt, next.ok = x.pick()
-		return next, true
-	case v == verdictUnauthorized && x.refresh():
-		discard(resp)
-		x.countRetry(v)
-		next.attempt, next.ok = x.pick()
-		return next, true
-	case v == verdictUnauthorized && x.caller != nil:
-		discard(resp)
-		x.failRefusedCredential()
+		x.failAttempt(v, err)
 	case resp.StatusCode < 400 && x.caller != nil:
 		discard(resp)
 		x.fail(answerNoUpgrade(resp.StatusCode), nil)
@@ -133,8 +80,8 @@ func (x *exchange) tunnel(ctx context.Context, upstream h1.Upgraded) {
 	x.auditStarted()
 	setKeepAlive(upstream, x.h.o.KeepAlive)
 
-	// Whoever ends the attempt ends the tunnel: first the API server's side, so
-	// that what the client has had of it is whole frames.
+	// Whoever ends the attempt ends the tunnel: the API server's side first, so
+	// that sayWhy knows what the client has got.
 	stop := context.AfterFunc(ctx, func() {
 		_ = client.SetWriteDeadline(time.Now().Add(farewell)) // on error it is closed already
 		upstream.Close()
@@ -177,8 +124,8 @@ func (x *exchange) tunnel(ctx context.Context, upstream h1.Upgraded) {
 // read.
 const farewell = 250 * time.Millisecond
 
-// sayWhy tells the client of a WebSocket why it is ended from here, unless it
-// is in the middle of a frame. Other protocols have no word for it.
+// sayWhy tells the client of a WebSocket why kuberelay ends it, unless a frame is
+// half sent. Other protocols have no message for that.
 func (x *exchange) sayWhy(client io.Writer, cause error, down *wsFrames) {
 	ended, ok := errors.AsType[*EndedError](cause)
 	if !ok || !down.boundary() || !strings.EqualFold(upgradeProtocol(x.r), "websocket") {

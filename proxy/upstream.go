@@ -16,11 +16,11 @@ type UpstreamOptions struct {
 	Cluster string
 	// ID names the upstream in logs, metrics and the balancer: host:port.
 	ID string
-	// URL is the server's base URL; its path is used where a listener
-	// appends the server's path.
+	// URL is the server's base URL. Its path is put before that of requests of
+	// shared listeners, and of single ones with [Options.AppendServerPath].
 	URL *url.URL
-	// Generation is of the connection parameters, as a lease has it: only a
-	// lease of the same generation is sent over the cluster's own connections.
+	// Generation is that of the connection parameters. Only a lease of the same
+	// [auth.Lease.EndpointGeneration] is sent over the cluster's own connections.
 	Generation uint64
 	// TLS is the client configuration, with the server name and the client
 	// certificate of the cluster's own credential; nil for an http:// server.
@@ -47,7 +47,7 @@ type Upstream struct {
 	open      func(*tls.Certificate) *connections
 }
 
-// NewUpstream opens nothing yet.
+// NewUpstream returns an upstream without connections: requests open them.
 func NewUpstream(o UpstreamOptions) *Upstream {
 	open := func(c *tls.Certificate) *connections { return newConnections(&o, withCertificate(o.TLS, c)) }
 	return &Upstream{
@@ -86,7 +86,7 @@ func (u *Upstream) connectionsFor(l *auth.Lease) *connections {
 	return u.certified.of(l, u.open)
 }
 
-// each calls do with every set of connections.
+// each calls do with every set of connections; for closing see certified.each.
 func (u *Upstream) each(closing bool, do func(*connections)) {
 	do(u.own)
 	do(u.plain)
@@ -103,7 +103,8 @@ func (u *Upstream) CloseConnections() { u.each(false, (*connections).closeConnec
 // Close retires the upstream: what is in flight goes on to its end.
 func (u *Upstream) Close() { u.each(true, (*connections).close) }
 
-// HostPort is the URL's host with its port, or the scheme's own.
+// HostPort returns the URL's host with its port, or with the scheme's own if it
+// has none: 80 for http, else 443.
 func HostPort(u *url.URL) string {
 	port := u.Port()
 	if port == "" {

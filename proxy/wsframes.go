@@ -12,7 +12,7 @@ type wsFrames struct {
 	left uint64   // bytes of its payload that are still to come
 }
 
-// boundary says whether everything seen so far is whole frames.
+// boundary reports whether everything seen so far is whole frames.
 func (f *wsFrames) boundary() bool { return f.got == 0 && f.left == 0 }
 
 // advance takes note of p.

@@ -47,7 +47,6 @@ export const states = {
   DOWN: { sign: '○', level: 'bad' },
   MISCONFIGURED: { sign: '⊘', level: 'bad' },
   alive: { sign: '●', level: 'good' },
-  suspect: { sign: '◐', level: 'warn' },
   dead: { sign: '○', level: 'bad' },
   left: { sign: '–', level: 'off' },
 };
@@ -77,6 +76,10 @@ export function warnings(s, now = Date.now()) {
   const w = [];
   if (s.draining) w.push('The process is stopping: requests in flight may finish.');
   if (s.isolated) w.push(`This host seems cut off: ${s.isolatedReason || 'peers reach API servers that it does not'}.`);
+  if (s.adminError) w.push(`The admin server has failed; the control socket still answers: ${s.adminError}.`);
+  if (s.audit?.error) {
+    w.push(`Audit events cannot be written${s.audit.blocks ? ', and requests that change something are refused' : ''}: ${s.audit.error}.`);
+  }
   const reload = s.config?.lastReload;
   if (reload && !reload.ok) {
     w.push(`The last reload was refused ${since(reload.at, now)} ago; the configuration before it is in force:\n${reload.error ?? ''}`);
@@ -90,6 +93,7 @@ export function warnings(s, now = Date.now()) {
     else if (p.state === 'alive' && p.configHash && s.config?.hash && p.configHash !== s.config.hash) {
       w.push(`Peer ${p.name} has another configuration.`);
     }
+    if (p.nameConflict) w.push(`Two instances are named ${p.name}, at ${p.address} and ${p.nameConflict}: change gossip.nodeName on one of them.`);
     if (p.udp === 'blocked') w.push(`UDP to peer ${p.name} is blocked: it is reached over TCP only. Open its gossip port for UDP, both ways.`);
   }
   return w;

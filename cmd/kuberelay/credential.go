@@ -19,11 +19,13 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	clientauthentication "k8s.io/client-go/pkg/apis/clientauthentication/v1"
 	clientauthenticationbeta "k8s.io/client-go/pkg/apis/clientauthentication/v1beta1"
+
+	"github.com/kuberelay/kuberelay/proxy"
 )
 
 const (
 	// askURL is answered by a listener that goes by the peer's uid.
-	askURL = "http://kuberelay/kuberelay/v1/credential"
+	askURL = "http://kuberelay" + proxy.CredentialPath
 
 	// credentialTimeout is for a process of this machine; kubectl waits.
 	credentialTimeout = 10 * time.Second
@@ -141,10 +143,7 @@ func fetchCredential(ctx context.Context, socket string) (credential, error) {
 
 // parseCredential reads an answer. Its errors have nothing of it.
 func parseCredential(socket string, body []byte) (credential, error) {
-	var answer struct {
-		Token               string    `json:"token"`
-		ExpirationTimestamp time.Time `json:"expirationTimestamp"`
-	}
+	var answer proxy.MintedToken
 	err := json.Unmarshal(body, &answer)
 	if err != nil || answer.Token == "" || answer.ExpirationTimestamp.IsZero() ||
 		strings.ContainsFunc(answer.Token, func(r rune) bool { return r <= ' ' || r > '~' }) {

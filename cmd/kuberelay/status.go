@@ -28,8 +28,9 @@ listeners, the clients that use it, credentials, its peers, the configuration in
 force, and what happened last. LATENCY is the time within which nine of ten
 answers of an API server began, in the latest five seconds that had any.
 
-The exit code is 0 when all is well, 3 when a cluster has no usable API server
-or the last reload was refused, 4 when no process answers.`,
+The exit code is 0 when all is well, 3 when a cluster has no usable API server,
+the last reload was refused or requests are refused because audit events cannot
+be written, 4 when no process answers.`,
 		Example: `# The process of this machine's service
 COMMAND
 
@@ -199,6 +200,9 @@ func verdict(s admin.Status) error {
 	}
 	if s.Config != nil && s.Config.LastReload != nil && !s.Config.LastReload.OK {
 		errs = append(errs, &degradedError{errors.New("the last reload was refused; the configuration before it is in force")})
+	}
+	if s.Audit != nil && s.Audit.Blocks && s.Audit.Error != "" {
+		errs = append(errs, &degradedError{errors.New("audit events cannot be written; requests that change something are refused")})
 	}
 	return errors.Join(errs...)
 }

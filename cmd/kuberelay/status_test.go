@@ -102,7 +102,14 @@ func TestStatusTable(t *testing.T) {
 	s := admin.Status{Version: "v1", Draining: true, Isolated: true, IsolatedReason: "2 of 2 peers reach a:6443", Config: &admin.ConfigStatus{
 		File: "/k.yaml", LoadedAt: now, LastReload: &admin.ReloadStatus{At: now.Add(-time.Minute), Error: "k.yaml:3: a\nk.yaml:4: b"},
 	}}
-	want := "kuberelay v1, up 0s, stopping\nTHIS HOST SEEMS CUT OFF: 2 of 2 peers reach a:6443\nconfiguration /k.yaml, loaded 0s ago; A RELOAD 60s AGO WAS REFUSED:\n  k.yaml:3: a\n  k.yaml:4: b\n"
+	s.AdminError = "admin server on 127.0.0.1:9801: gone"
+	s.Audit = &admin.AuditStatus{Blocks: true, Error: "audit log /a: no space left on device"}
+	s.Peers = []admin.PeerStatus{{Name: "n1", Self: true, Address: "10.1.0.1:7946", NameConflict: "10.1.0.2:7946"}}
+	want := "kuberelay v1, up 0s, stopping\nTHIS HOST SEEMS CUT OFF: 2 of 2 peers reach a:6443\n" +
+		"THE ADMIN SERVER HAS FAILED: admin server on 127.0.0.1:9801: gone\n" +
+		"AUDIT EVENTS CANNOT BE WRITTEN, REQUESTS THAT CHANGE SOMETHING ARE REFUSED: audit log /a: no space left on device\n" +
+		"TWO INSTANCES ARE NAMED n1, at 10.1.0.1:7946 and 10.1.0.2:7946: change gossip.nodeName on one of them\n" +
+		"configuration /k.yaml, loaded 0s ago; A RELOAD 60s AGO WAS REFUSED:\n  k.yaml:3: a\n  k.yaml:4: b\n"
 	if d := cmp.Diff(want, statusTable(s, now)); d != "" {
 		t.Error(d)
 	}
@@ -113,6 +120,10 @@ func TestStatusExitCodes(t *testing.T) {
 	down.Clusters[1] = admin.ClusterStatus{Name: "dev", Reason: "no API server is usable"}
 	refused := full()
 	refused.Config.LastReload.OK = false
+	recorded, gap, blocked := full(), full(), full()
+	recorded.Audit = &admin.AuditStatus{Blocks: true}
+	gap.Audit = &admin.AuditStatus{Error: "no space left on device"}
+	blocked.Audit = &admin.AuditStatus{Blocks: true, Error: "no space left on device"}
 	for _, tc := range []struct {
 		name   string
 		status admin.Status
@@ -122,6 +133,9 @@ func TestStatusExitCodes(t *testing.T) {
 		{"all is well", full(), 0, ""},
 		{"a cluster is not ready", down, 3, "error: degraded: cluster dev is not ready: no API server is usable\n"},
 		{"a reload was refused", refused, 3, "error: degraded: the last reload was refused; the configuration before it is in force\n"},
+		{"audit events are written", recorded, 0, ""},
+		{"audit events are lost", gap, 0, ""},
+		{"audit events cannot be written, and nothing changes", blocked, 3, "error: degraded: audit events cannot be written; requests that change something are refused\n"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			o := newOperated(t, tc.status, nil)

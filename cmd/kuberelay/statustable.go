@@ -29,6 +29,11 @@ func statusTable(s admin.Status, now time.Time) string {
 	if s.Isolated {
 		fmt.Fprintf(&b, "THIS HOST SEEMS CUT OFF: %s\n", printable(s.IsolatedReason))
 	}
+	if s.AdminError != "" {
+		fmt.Fprintf(&b, "THE ADMIN SERVER HAS FAILED: %s\n", printable(s.AdminError))
+	}
+	writeAudit(&b, s.Audit)
+	writeConflicts(&b, s.Peers)
 	writeConfig(&b, s.Config, now)
 	writeTable(&b, "CLUSTER\tUPSTREAM\tSTATE\tSINCE\tBREAKER\tIN-FLIGHT\tSTREAMS\tLATENCY\tREASON", upstreamRows(s, now))
 	writeTable(&b, "LISTENER\tADDRESS\tMODE\tCLUSTER\tTLS\tIDENTIFY", listenerRows(s))
@@ -37,6 +42,26 @@ func statusTable(s admin.Status, now time.Time) string {
 	writeTable(&b, "CREDENTIAL\tEXPIRES\tERROR", credentialRows(s, now))
 	writeTable(&b, "AGO\tEVENT\tOF\tWHAT", eventRows(s, now))
 	return b.String()
+}
+
+func writeAudit(b *strings.Builder, a *admin.AuditStatus) {
+	if a == nil || a.Error == "" {
+		return
+	}
+	b.WriteString("AUDIT EVENTS CANNOT BE WRITTEN")
+	if a.Blocks {
+		b.WriteString(", REQUESTS THAT CHANGE SOMETHING ARE REFUSED")
+	}
+	fmt.Fprintf(b, ": %s\n", printable(a.Error))
+}
+
+func writeConflicts(b *strings.Builder, peers []admin.PeerStatus) {
+	for _, p := range peers {
+		if p.NameConflict != "" {
+			fmt.Fprintf(b, "TWO INSTANCES ARE NAMED %s, at %s and %s: change gossip.nodeName on one of them\n",
+				printable(p.Name), printable(p.Address), printable(p.NameConflict))
+		}
+	}
 }
 
 func writeConfig(b *strings.Builder, c *admin.ConfigStatus, now time.Time) {

@@ -20,7 +20,9 @@ func TestCodeIsFinished(t *testing.T) {
 					t.Errorf("%s: a test waits for an event, or sleeps in a synctest bubble", s.at(n.Pos()))
 				case callee == "os.Exit" && s.file.Name.Name != "main" && !s.test:
 					t.Errorf("%s: only a command ends the process", s.at(n.Pos()))
-				case s.test && slices.Contains([]string{"t.Skip", "t.Skipf", "t.SkipNow", "b.Skip", "f.Skip"}, callee):
+				// Those under test/ need root and network namespaces, which not every
+				// machine has; there, a skip is counted as one.
+				case s.test && !strings.HasPrefix(s.path, "test/") && slices.Contains([]string{"t.Skip", "t.Skipf", "t.SkipNow", "b.Skip", "f.Skip"}, callee):
 					t.Errorf("%s: a test that is skipped shows nothing", s.at(n.Pos()))
 				}
 			case *ast.KeyValueExpr:

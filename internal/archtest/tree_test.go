@@ -95,7 +95,7 @@ func walk(visit func(path, text string, nested bool) error) error {
 			}
 			return nil
 		}
-		if !d.Type().IsRegular() || d.Name() == "go.sum" || strings.HasSuffix(d.Name(), ".tmp") {
+		if !d.Type().IsRegular() || skipped[d.Name()] || d.Name() == "go.sum" || strings.HasSuffix(d.Name(), ".tmp") {
 			return nil
 		}
 		text, err := os.ReadFile(path)
@@ -109,7 +109,8 @@ func walk(visit func(path, text string, nested bool) error) error {
 	})
 }
 
-// skipped are folders that hold nothing that somebody wrote.
+// skipped hold nothing that somebody wrote: folders, and the file .git of a
+// worktree.
 var skipped = map[string]bool{".git": true, "bin": true, "dist": true, ".cache": true, "fuzz": true}
 
 func below(modules map[string]bool, path string) bool {

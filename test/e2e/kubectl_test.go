@@ -226,7 +226,13 @@ func TestKubectlExec(t *testing.T) {
 	if out, err := closed.kubectl("", "exec", pod, "--", "echo", "hello"); err == nil {
 		t.Errorf("exec passes the default filter: %q", out)
 	}
-	r := frontAll(t, "--reject-paths=")
+	checkExec(t, frontAll(t, "--reject-paths="), pod)
+}
+
+// checkExec runs a command in a pod, one that reads standard input, and one that
+// fails.
+func checkExec(t *testing.T, r *relay, pod string) {
+	t.Helper()
 	if out := r.mustKubectl("", "exec", pod, "--", "echo", "hello"); out != "hello\n" {
 		t.Errorf("exec: %q, want hello", out)
 	}

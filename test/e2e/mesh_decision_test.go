@@ -16,12 +16,11 @@ const holdsWithin = time.Second
 // nodes one by one and all at once, and takes it all back.
 func TestMeshDecisions(t *testing.T) {
 	pod := newPod(t)
-	network := newMeshNetwork(t, meshNodes)
-	alice, loads, clients := meshPeople(t)
-	m := startMesh(t, network, meshOptions{clients: clients})
+	m := startPeopled(t, newMeshNetwork(t, meshNodes))
+	alice, loads := m.alice, m.loads
 	first, second, third := m.nodes[0], m.nodes[1], m.nodes[2]
 	victim := cluster.Servers[1]
-	id := network.servers[1]
+	id := m.network.servers[1]
 
 	// As the API servers have it on record: who asks, tells the node.
 	running := m.startLoad(loads, m.nodes...)

@@ -12,9 +12,8 @@ import (
 // TestMeshKeys changes the key of three nodes in three steps under load, then
 // does it wrong.
 func TestMeshKeys(t *testing.T) {
-	_, loads, clients := meshPeople(t)
-	m := startMesh(t, newMeshNetwork(t, meshNodes), meshOptions{clients: clients})
-	running := m.startLoad(loads, m.nodes...)
+	m := startPeopled(t, newMeshNetwork(t, meshNodes))
+	running := m.startLoad(m.loads, m.nodes...)
 	oldKey, newKey, foreign := m.key, newGossipKey(t), newGossipKey(t)
 	before := m.primaryKey()
 	for _, step := range []struct {

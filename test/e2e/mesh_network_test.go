@@ -88,7 +88,7 @@ func newMeshNetwork(t *testing.T, nodes int) *meshNetwork {
 	t.Helper()
 	n := &meshNetwork{t: t}
 	if err := namespacesWork(); err != nil {
-		t.Logf("no network namespaces (%v): the nodes are on 127.0.0.1, 127.0.0.2 and so on, and what needs a link to be cut is left out", err)
+		t.Logf("no network namespaces (%v): the nodes are on 127.0.0.1, 127.0.0.2 and so on, and tests that cut a link are skipped", err)
 		n.servers = serverIDs()
 		return n
 	}

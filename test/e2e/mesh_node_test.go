@@ -25,6 +25,9 @@ type mesh struct {
 	nodes   []*meshNode
 	ports   []string // of gossip
 	key     string   // the file of the first key
+
+	alice *person   // startPeopled's, like loads
+	loads []*person // one for each node
 }
 
 // meshNode is one of them.
@@ -331,6 +334,26 @@ func (l *meshLoad) check(t *testing.T, serverKilled bool) {
 			t.Errorf("%d creates are reported as lost, and no server was", lost)
 		}
 	}
+}
+
+// startPeopled starts a mesh with the clients of meshPeople.
+func startPeopled(t *testing.T, network *meshNetwork) *mesh {
+	t.Helper()
+	alice, loads, clients := meshPeople(t)
+	m := startMesh(t, network, meshOptions{clients: clients})
+	m.alice, m.loads = alice, loads
+	return m
+}
+
+// startCuttable is startPeopled with a network whose links can be cut. Where
+// there can be none, it skips the test.
+func startCuttable(t *testing.T) *mesh {
+	t.Helper()
+	network := newMeshNetwork(t, meshNodes)
+	if network.name == "" {
+		t.Skip("no network namespaces: no link can be cut")
+	}
+	return startPeopled(t, network)
 }
 
 // meshPeople are alice, who may do little, and a client for the load of each

@@ -24,19 +24,13 @@ func partitions() []time.Duration {
 func TestMeshPartition(t *testing.T) {
 	t.Parallel()
 	pod := newPod(t)
-	network := newMeshNetwork(t, meshNodes)
-	if network.name == "" {
-		t.Log("left out: nothing can be cut off")
-		return
-	}
-	_, loads, clients := meshPeople(t)
-	m := startMesh(t, network, meshOptions{clients: clients})
+	m := startCuttable(t)
 	first, second, third := m.nodes[0], m.nodes[1], m.nodes[2]
-	running := m.startLoad(loads, m.nodes...)
+	running := m.startLoad(m.loads, m.nodes...)
 	drained, disputed := first.setup.upstreams[2], first.setup.upstreams[1]
 	var shells []*streams // one on each node, from the beginning to the end
 	for i, n := range m.nodes {
-		shells = append(shells, &streams{name: loads[i].name, shell: n.byToken(loads[i]).startKubectl("exec", "-i", pod, "--", "cat")})
+		shells = append(shells, &streams{name: m.loads[i].name, shell: n.byToken(m.loads[i]).startKubectl("exec", "-i", pod, "--", "cat")})
 	}
 	alive := func() {
 		t.Helper()
@@ -50,7 +44,7 @@ func TestMeshPartition(t *testing.T) {
 		m.awaitHealth(time.Minute)
 		t.Logf("memberlist thinks well of all nodes after %v", time.Since(begun).Round(time.Millisecond))
 		begun = time.Now()
-		network.cut(gossipLink(2))
+		m.network.cut(gossipLink(2))
 		apart := third.awaitPeers(map[string]string{"node-1": "dead", "node-2": "dead"}, 20*time.Second)
 		first.awaitPeers(map[string]string{"node-2": "alive", "node-3": "dead"}, 20*time.Second)
 		first.must("drain", "lab", drained)
@@ -65,7 +59,7 @@ func TestMeshPartition(t *testing.T) {
 		ended := time.NewTimer(length - time.Since(begun))
 		<-ended.C
 		alive()
-		network.mend(gossipLink(2))
+		m.network.mend(gossipLink(2))
 		healed := time.Now()
 		whole := m.awaitWhole(20 * time.Second)
 		var same decided
@@ -111,14 +105,8 @@ func (m *mesh) awaitHealth(within time.Duration) {
 // TestMeshWithoutUDP blocks UDP between two of three nodes, and not TCP.
 func TestMeshWithoutUDP(t *testing.T) {
 	t.Parallel()
-	network := newMeshNetwork(t, meshNodes)
-	if network.name == "" {
-		t.Log("left out: nothing can be blocked")
-		return
-	}
-	_, loads, clients := meshPeople(t)
-	m := startMesh(t, network, meshOptions{clients: clients})
-	running := m.startLoad(loads, m.nodes...)
+	m := startCuttable(t)
+	running := m.startLoad(m.loads, m.nodes...)
 	failed := func() (sum float64) {
 		for _, n := range m.nodes {
 			sum += n.count("kuberelay_gossip_peer_events_total", `event="failed"`)
@@ -139,7 +127,7 @@ func TestMeshWithoutUDP(t *testing.T) {
 		n.awaitStatus("UDP to "+peer, 20*time.Second, sees(n, peer, "ok"))
 	}
 	begun := time.Now()
-	network.blockUDP(1, 2)
+	m.network.blockUDP(1, 2)
 	for peer, n := range map[string]*meshNode{"node-3": m.nodes[1], "node-2": m.nodes[2]} {
 		n.awaitStatus("UDP to "+peer+" blocked", time.Minute, sees(n, peer, "blocked"))
 		t.Logf("the status of %s says that UDP to %s is blocked %v after that", nodeName(n.index), peer, time.Since(begun).Round(time.Millisecond))
@@ -172,7 +160,7 @@ func TestMeshWithoutUDP(t *testing.T) {
 	}
 	m.awaitWhole(time.Second)
 
-	network.unblockUDP(1, 2)
+	m.network.unblockUDP(1, 2)
 	begun = time.Now()
 	for peer, n := range map[string]*meshNode{"node-3": m.nodes[1], "node-2": m.nodes[2]} {
 		n.awaitStatus("UDP to "+peer+" not blocked", time.Minute, sees(n, peer, "ok"))
@@ -185,17 +173,11 @@ func TestMeshWithoutUDP(t *testing.T) {
 // It says that it is cut off, and they go on: its word is advice.
 func TestMeshIsolated(t *testing.T) {
 	t.Parallel()
-	network := newMeshNetwork(t, meshNodes)
-	if network.name == "" {
-		t.Log("left out: nothing can be cut off")
-		return
-	}
-	_, loads, clients := meshPeople(t)
-	m := startMesh(t, network, meshOptions{clients: clients})
+	m := startCuttable(t)
 	others := m.nodes[:2]
-	running := m.startLoad(loads, others...)
+	running := m.startLoad(m.loads, others...)
 	begun := time.Now()
-	network.cut(clientsLink(2))
+	m.network.cut(clientsLink(2))
 	alone := m.nodes[2]
 	says := func() bool { // by its control socket, which is no network's
 		return strings.Contains(alone.operate("status").stdout, "THIS HOST SEEMS CUT OFF")
@@ -221,7 +203,7 @@ func TestMeshIsolated(t *testing.T) {
 			}
 		}
 	}
-	network.mend(clientsLink(2))
+	m.network.mend(clientsLink(2))
 	begun = time.Now()
 	await(t, "end of node-3's being cut off", func() bool { return !says() })
 	t.Logf("and not any more %v after the end of it", time.Since(begun).Round(time.Millisecond))

@@ -61,18 +61,7 @@ func TestServeKubectl(t *testing.T) {
 		}
 	})
 
-	t.Run("exec", func(t *testing.T) {
-		if out := r.mustKubectl("", "exec", pod, "--", "echo", "hello"); out != "hello\n" {
-			t.Errorf("exec: %q, want hello", out)
-		}
-		sent := strings.Repeat("some bytes of standard input\n", 10_000)
-		if out := r.mustKubectl(sent, "exec", "-i", pod, "--", "cat"); out != sent {
-			t.Errorf("exec -i cat gave %d bytes back, want the %d that were sent", len(out), len(sent))
-		}
-		if _, err := r.kubectl("", "exec", pod, "--", "sh", "-c", "exit 7"); err == nil || !strings.Contains(err.Error(), "exit code 7") {
-			t.Errorf("exec of a command that fails: %v, want its exit code", err)
-		}
-	})
+	t.Run("exec", func(t *testing.T) { checkExec(t, r, pod) })
 
 	t.Run("cp, there and back", func(t *testing.T) {
 		sent := []byte(rand.Text() + strings.Repeat("bytes of a file\n", 50_000))

@@ -70,7 +70,9 @@ func TestThePageShowsTheStatus(t *testing.T) {
 	p.await(shown)
 	for selector, want := range map[string][]string{
 		"header":        {"kuberelay bastion-1", "v0.3.0, up 3 d"},
-		"#warnings":     {"The last reload was refused 5 min ago", "did you mean \"read-only\"?", "Credential eks: the last refresh failed", "Peer bastion-2 has another configuration.", "UDP to peer bastion-2 is blocked", "Peer bastion-3 does not answer."},
+		"#warnings":     {"The last reload was refused 5 min ago", "did you mean \"read-only\"?", "Credential eks: the last refresh failed", "Peer bastion-2 has another configuration.", "UDP to peer bastion-2 is blocked", "Peer bastion-3 does not answer.",
+			"Two instances are named bastion-3, at 10.1.0.3:7946 and 10.1.0.9:7946",
+			"Audit events cannot be written, and requests that change something are refused: audit log /var/log/kuberelay/audit.jsonl: no space left on device."},
 		"#totals":       {"4 requests, 47 watches, 2 log follows, 1 upgrade"},
 		"#clusters":     {"Cluster prod ✓ served", "Cluster staging ✓ served", "‖ drained", "↗ slow start, 40 %", "○ DOWN", "connect: connection refused, 3 of 3 probes failed", "◒ DEGRADED 9 min", "half-open", "dial tcp 10.0.0.12:6443: connect: connection refused", "max 240 ms"},
 		"#peers":        {"bastion-1 this one ● alive", "≠ differs", "✗ blocked", "○ dead 10 min ago"},
@@ -104,6 +106,10 @@ func TestThePageSaysThatAllIsWellOrNot(t *testing.T) {
 		t.Errorf("the verdict is %q, want %q", got, want)
 	}
 	p.screenshot("calm")
+	failed := calm()
+	failed.AdminError = "admin server on 127.0.0.1:9801: gone"
+	r.set(failed)
+	p.await(`document.querySelector('#warnings').textContent === 'The admin server has failed; the control socket still answers: admin server on 127.0.0.1:9801: gone.'`)
 	down := calm()
 	down.Clusters[0].Ready, down.Clusters[0].Reason = false, "no API server is usable; 10.0.0.11:6443 is DOWN (connection refused)"
 	r.set(down)

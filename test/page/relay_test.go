@@ -105,11 +105,12 @@ func busy() admin.Status {
 			{Name: "eks", ExpiresAt: ago(time.Minute), Error: "the last refresh failed; the log says why"},
 			{Name: "prod-cert"},
 		},
+		Audit: &admin.AuditStatus{Blocks: true, Error: "audit log /var/log/kuberelay/audit.jsonl: no space left on device"},
 		Peers: []admin.PeerStatus{
 			{Name: "bastion-1", Address: "10.1.0.1:7946", Self: true, State: "alive", Version: "v0.3.0", ConfigHash: "5f2c61e8a1b3c4d5e6f708192a3b4c5d", KeyIDs: []string{"3f9a"}, UDP: "ok"},
 			{Name: "bastion-2", Address: "10.1.0.2:7946", State: "alive", Version: "v0.3.0", ConfigHash: "77aa61e8a1b3c4d5e6f708192a3b4c5d", KeyIDs: []string{"3f9a"}, AdminAddress: "10.1.0.2:9801", LastHeard: ago(time.Second), UDP: "blocked",
 				Observations: []admin.ObservationStatus{{Cluster: "prod", Upstream: "10.0.0.11:6443", State: "READY"}, {Cluster: "prod", Upstream: "10.0.0.12:6443", State: "DOWN"}}},
-			{Name: "bastion-3", Address: "10.1.0.3:7946", State: "dead", Version: "v0.2.9", ConfigHash: "5f2c61e8a1b3c4d5e6f708192a3b4c5d", KeyIDs: []string{"3f9a"}, LastHeard: ago(10 * time.Minute), UDP: "unknown",
+			{Name: "bastion-3", Address: "10.1.0.3:7946", NameConflict: "10.1.0.9:7946", State: "dead", Version: "v0.2.9", ConfigHash: "5f2c61e8a1b3c4d5e6f708192a3b4c5d", KeyIDs: []string{"3f9a"}, LastHeard: ago(10 * time.Minute), UDP: "unknown",
 				Observations: []admin.ObservationStatus{{Cluster: "prod", Upstream: "10.0.0.12:6443", State: "READY"}}},
 		},
 		Events: []admin.Event{
@@ -133,6 +134,7 @@ func calm() admin.Status {
 		u.State, u.Reason, u.Breaker, u.LastError, u.Draining, u.Weight = "READY", "", "closed", "", false, 1
 	}
 	s.Config.LastReload = nil
+	s.Audit.Error = ""
 	s.Credentials = s.Credentials[:1]
 	s.Peers = nil
 	s.Events = s.Events[5:]

@@ -112,8 +112,12 @@ func makeTraffic(ctx context.Context, r *relay, servers *apiServers) error {
 				return err
 			}
 		}
-		if a, err := get(ctx, base+pods, brokenToken); err != nil || a.code != http.StatusServiceUnavailable {
-			return fmt.Errorf("with a credential that cannot be had: %d, %w", a.code, err)
+		a, err := get(ctx, base+pods, brokenToken)
+		if err != nil {
+			return fmt.Errorf("with a credential that cannot be had: %w", err)
+		}
+		if a.code != http.StatusServiceUnavailable {
+			return fmt.Errorf("with a credential that cannot be had: HTTP %d, want 503", a.code)
 		}
 		if err := pause(ctx, 100*time.Millisecond); err != nil {
 			return err

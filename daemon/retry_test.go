@@ -9,9 +9,9 @@ import (
 	"github.com/kuberelay/kuberelay/internal/fakeapi"
 )
 
-// TestRetriesOfALostReadAreCounted gives one server alone a read that resets
-// its connection each time, of which there are many: the request must neither
-// be sent until the hold ends nor over each of the connections.
+// TestRetriesOfALostReadAreCounted has the only server reset every connection
+// on which it gets a read, with many connections open: the request is sent four
+// times, neither until the hold ends nor over each of the connections.
 func TestRetriesOfALostReadAreCounted(t *testing.T) {
 	r := start(t, servers(t, 1))
 	release := make(chan struct{})
@@ -35,8 +35,8 @@ func TestRetriesOfALostReadAreCounted(t *testing.T) {
 	}
 }
 
-// TestRefusalFromBeyondIsSentOnce lets what stands behind the API server
-// refuse a login: its 401 is not about the cluster's credential.
+// TestRefusalFromBeyondIsSentOnce has what is behind the API server refuse a
+// login: its 401 is not about the cluster's credential.
 func TestRefusalFromBeyondIsSentOnce(t *testing.T) {
 	token := newRotatingToken(t, "first")
 	r := start(t, servers(t, 2), token.use)
@@ -57,42 +57,9 @@ func TestRefusalFromBeyondIsSentOnce(t *testing.T) {
 	}
 }
 
-// TestShutdownOfWhatIsBeyondIsNotTheServers has a pod and an aggregated API
-// say what an API server says that is going away.
-func TestShutdownOfWhatIsBeyondIsNotTheServers(t *testing.T) {
-	r := start(t, servers(t, 2))
-	bound := r.bound()
-	const pod = "/api/v1/namespaces/x/pods/p/proxy/api"
-	fault := fakeapi.ShuttingDown503()
-	r.all("POST "+pod, fault)
-	if got := r.do("POST", pod, "{}"); got.Code != 503 {
-		t.Errorf("answer %+v, want the pod's", got)
-	}
-	if n := r.received("POST " + pod); n != 1 {
-		t.Errorf("the pod got the request %d times, want once", n)
-	}
-	const metrics = "/apis/metrics.k8s.io/v1beta1/nodes"
-	r.all("GET "+metrics, fault)
-	if got := r.do("GET", metrics, ""); got.Code != 503 {
-		t.Errorf("answer %+v, want the aggregated API's", got)
-	}
-	if n := r.received("GET " + metrics); n > 2 {
-		t.Errorf("the aggregated API was asked %d times, want twice at most", n)
-	}
-	if n := r.Logs.FilterMessage("API server is DEGRADED").Len(); n != 0 {
-		t.Errorf("%d changes to DEGRADED, want none: %+v", n, r.state(bound))
-	}
-	// The API server's own says so by its Connection: close.
-	r.Servers[bound].Handle("POST "+pod, fakeapi.ShuttingDown429())
-	r.Servers[1-bound].Handle("POST "+pod, fakeapi.Text(200, "fine"))
-	if got := r.do("POST", pod, "{}"); got.Code != 200 {
-		t.Errorf("answer %+v, want the other API server's", got)
-	}
-}
-
-// TestWatchGoesOnWhereAHandshakeHangs lets new connections hang before TLS is
-// up: for a watch, too, that is no answer which the client has to see.
-func TestWatchGoesOnWhereAHandshakeHangs(t *testing.T) {
+// TestWatchIsRetriedWhereAHandshakeHangs has new connections hang before TLS is
+// up: nothing was sent, so a watch may go to another server.
+func TestWatchIsRetriedWhereAHandshakeHangs(t *testing.T) {
 	r := start(t, servers(t, 2))
 	r.all("GET /api/v1/pods", fakeapi.Text(200, "{}\n"))
 	bound := r.bound()
@@ -102,23 +69,8 @@ func TestWatchGoesOnWhereAHandshakeHangs(t *testing.T) {
 	}
 }
 
-// TestBrokenAnswerOfAnAggregatedAPIMovesNoBreaker: the API server breaks its
-// own answer off when the other server's breaks off.
-func TestBrokenAnswerOfAnAggregatedAPIMovesNoBreaker(t *testing.T) {
-	r := start(t, servers(t, 1))
-	r.all("GET /apis/metrics.k8s.io/v1beta1/nodes", fakeapi.RSTMidBody(1<<20, 1000))
-	for range 10 {
-		if got := r.do("GET", "/apis/metrics.k8s.io/v1beta1/nodes", ""); got.Err == nil {
-			t.Fatalf("answer %+v, want it broken off", got)
-		}
-	}
-	if s := r.state(0); s.Breaker != "closed" || r.Logs.FilterMessage("API server is SUSPECT").Len() != 0 {
-		t.Errorf("breaker %s, state %s (%s), want closed and READY all the time", s.Breaker, s.State, s.Reason)
-	}
-}
-
-// TestSharedRetryThatSucceedsIsNoBrokenAnswer: what one server did is not the
-// end of a request that another has answered.
+// TestSharedRetryThatSucceedsIsNoBrokenAnswer has one server break off and the
+// other one answer: the audit event has two attempts and no close reason.
 func TestSharedRetryThatSucceedsIsNoBrokenAnswer(t *testing.T) {
 	t.Parallel()
 	r := startTeam(t, 2)

@@ -11,8 +11,8 @@ import (
 	"github.com/kuberelay/kuberelay/health"
 )
 
-// TestProbesKeepToTheirOwnCluster has the kubeconfig move on to another
-// cluster, by the refusal of a probe, while that probe is under way.
+// TestProbesKeepToTheirOwnCluster has the kubeconfig change to another cluster
+// while a probe of the first one is under way, because that was refused.
 func TestProbesKeepToTheirOwnCluster(t *testing.T) {
 	server, token := "https://192.0.2.1:6443", "of-the-first"
 	d, err := New(&config.Configuration{Clusters: []config.Cluster{{

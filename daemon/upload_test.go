@@ -10,6 +10,22 @@ import (
 	"github.com/kuberelay/kuberelay/internal/fakeapi"
 )
 
+// TestAnswerDoesNotWaitForAStalledUpload has the API server answer before the
+// client has sent its whole body, which the client then keeps back.
+func TestAnswerDoesNotWaitForAStalledUpload(t *testing.T) {
+	r := start(t, servers(t, 1))
+	r.all("POST /api/v1/pods", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Length", "5")
+		w.WriteHeader(http.StatusRequestEntityTooLarge)
+		_, _ = io.WriteString(w, "large")
+	}))
+	c := r.dial(t)
+	c.send("POST /api/v1/pods HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n" + strings.Repeat("x", 20_000))
+	if got := c.receive("POST"); got.Code != 413 || got.Body != "large" {
+		t.Errorf("answer %d %q, want the API server's 413", got.Code, got.Body)
+	}
+}
+
 // TestUploadsThatBreakOff has either side break off while the other half of a
 // body is still awaited: each request ends, nothing is sent twice, and the
 // daemon serves on. Run with -race: three goroutines meet at the connection.

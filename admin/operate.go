@@ -14,6 +14,8 @@ import (
 
 	"go.uber.org/zap"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/kuberelay/kuberelay/internal/joined"
 )
 
 const (
@@ -124,13 +126,9 @@ func fail(w http.ResponseWriter, err error) {
 
 // messages returns the texts of the errors that err joins, at any depth.
 func messages(err error) []string {
-	list, ok := err.(interface{ Unwrap() []error })
-	if !ok || errors.Join(list.Unwrap()...).Error() != err.Error() { // words of its own
-		return []string{err.Error()}
-	}
 	var all []string
-	for _, err := range list.Unwrap() {
-		all = append(all, messages(err)...)
+	for _, err := range joined.Errors(err) {
+		all = append(all, err.Error())
 	}
 	return all
 }

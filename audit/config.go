@@ -27,8 +27,8 @@ const (
 
 // Config is the audit log. It is off while File is empty.
 type Config struct {
-	// File is the path of the log, which is appended to and made with mode
-	// 0600. After a rotation by rename, SIGHUP or kuberelay reload opens it
+	// File is the path of the log, which is created with mode 0600 and
+	// appended to. After a rotation by rename, SIGHUP or kuberelay reload opens it
 	// anew. Its directory has to exist. A file that group or others may write,
 	// or that is not a regular file, is refused.
 	File string `yaml:"file"`

@@ -10,7 +10,7 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// As is as whom a request is made: a complete and immutable set of
+// As is the user as whom a request is made: a complete and immutable set of
 // Impersonate-* headers.
 type As struct {
 	headers impersonation
@@ -62,7 +62,7 @@ func (a *As) Extra() map[string][]string {
 	return a.extra
 }
 
-// Equal reports whether both make the same requests.
+// Equal reports whether requests are made as the same user.
 func (a *As) Equal(b *As) bool {
 	if a == nil || b == nil {
 		return a == b
@@ -76,14 +76,14 @@ type ImpersonationError struct{ why string }
 
 func (e *ImpersonationError) Error() string { return e.why }
 
-// Resolve returns as whom a request is made whose client is own (nil: the
+// Resolve returns the user as whom a request is made. Its client is own (nil: the
 // credential's own user) and sent the headers in. Without Impersonate-* headers
 // it is own. A client may ask for itself with fewer of its groups, and for the
 // users that allowed names with the groups that it names: --as USER without
 // groups is USER without groups. Everything else is an [*ImpersonationError]; so
-// are a UID and extras, and what the API server would not understand. Who asks
-// for itself keeps the UID and the extras of its grant, which may restrict it. Spellings with "_" are not
-// looked at: [RebuildShared] drops them.
+// are a UID and extras, and what the API server would not understand. A client
+// that asks for itself keeps the UID and the extras of its grant, which may
+// restrict it. Spellings with "_" are not looked at: [RebuildShared] drops them.
 func (allowed *AllowedImpersonation) Resolve(own *As, in http.Header) (*As, error) {
 	var asked askedFor
 	for name, values := range in {

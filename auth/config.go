@@ -70,15 +70,15 @@ type ServiceAccountToken struct {
 	Namespace string `yaml:"namespace"`
 	// ServiceAccount is the service account's name.
 	ServiceAccount string `yaml:"serviceAccount"`
-	// TTL is how long a token is asked to hold, at least 10m, the API
-	// server's minimum; it may answer with another time. Default 1h.
+	// TTL is the lifetime to ask for, at least 10m, the API server's minimum;
+	// it may grant another. Default 1h.
 	TTL time.Duration `yaml:"ttl"`
 	// Audiences are the token's audiences. Default: the API server's own.
 	Audiences []string `yaml:"audiences"`
 }
 
-// Impersonation is as whom the cluster is asked to take a request: user
-// impersonation, which the credential must be allowed by the cluster's RBAC.
+// Impersonation is the user as whom the cluster is asked to handle a request.
+// The cluster's RBAC must allow the credential to impersonate that user.
 type Impersonation struct {
 	// User is the user name. The other fields need it.
 	User string `yaml:"user"`

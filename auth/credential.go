@@ -13,7 +13,7 @@ import (
 type CredentialOptions struct {
 	// Config is the credential, valid as [CredentialConfig.Validate] says.
 	Config CredentialConfig
-	// Log gets one line for each change and each trouble. nil: none.
+	// Log gets one line for each change and each problem. nil: none.
 	Log *zap.Logger
 	// OnRefresh is told of each credential that was fetched or re-read, with
 	// the result "ok" or "error". It must not block.
@@ -29,7 +29,7 @@ type CredentialOptions struct {
 	Post func(ctx context.Context, cluster, credential, path string, body []byte) (Answer, error)
 }
 
-// Answer is a cluster's to a request of [CredentialOptions.Post].
+// Answer is a cluster's answer to a request of [CredentialOptions.Post].
 type Answer struct {
 	Body   []byte
 	Status int
@@ -37,8 +37,8 @@ type Answer struct {
 	Generation uint64
 }
 
-// Bound says for which cluster a lease was got: its token is not to be shown to
-// another that has taken the cluster's place. The zero value is bound to none.
+// Bound says which cluster a lease was obtained for: its token is not to be
+// shown to another that has taken the cluster's place. The zero value is bound to none.
 type Bound struct {
 	Cluster    string
 	Generation uint64
@@ -90,9 +90,6 @@ func OpenCredential(o CredentialOptions) (*Credential, error) {
 	return &Credential{keeper: k}, nil
 }
 
-// Name returns the credential's name in the configuration.
-func (c *Credential) Name() string { return c.keeper.name }
-
 // Lease returns the lease to use now, as [Kubeconfig.Lease] does: at the cost
 // of an atomic load while it is valid, else after one fetch for all callers,
 // each of whom waits as long as its own ctx. The error is an
@@ -134,9 +131,9 @@ func (c *Credential) Drop() {
 // still valid is handed out after it, a new one is not fetched.
 func (c *Credential) Close() { c.keeper.Close() }
 
-// UnavailableError says that a credential cannot be had, and why: in words for
-// the log, which name its source but hold nothing of the credential or of what
-// a plugin printed.
+// UnavailableError says that a credential cannot be had, and why. Its words are
+// for the log: they name the source, which may be a file, command or address of
+// the daemon's, and hold nothing of the credential or of what a plugin printed.
 type UnavailableError struct {
 	Name string // of the credential
 	Err  error  // the source and the reason
@@ -145,9 +142,3 @@ type UnavailableError struct {
 func (e *UnavailableError) Error() string { return fmt.Sprintf("credential %q: %v", e.Name, e.Err) }
 
 func (e *UnavailableError) Unwrap() error { return e.Err }
-
-// Public is what a client may be told: no file, command or address of the
-// daemon's, which are the operator's to know.
-func (e *UnavailableError) Public() string {
-	return fmt.Sprintf("the credential %q cannot be had", e.Name)
-}

@@ -9,7 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 )
 
-// errNoSource is of a credential that comes from nowhere.
+// errNoSource is the error of a credential without a source.
 var errNoSource = errors.New("it has no source: give it one of " + strings.Join(sourceFields, ", "))
 
 // sourceFields are the fields of [CredentialConfig] of which one is set.

@@ -1,25 +1,14 @@
 package auth
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"net/url"
 	"slices"
 
-	utilerrors "k8s.io/apimachinery/pkg/util/errors"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
-
-// elsewhere is the server of a credential, which has none: requests go to the
-// cluster that a grant names.
-const elsewhere = "https://cluster.invalid"
-
-// errKubeconfig stands for clientcmd's errors, which quote the file.
-var errKubeconfig = errors.New("it is not a valid kubeconfig: check it with kubectl config view")
 
 // mainFiles are the files that loading begins with, see [keeperOptions.files].
 func (c *CredentialConfig) mainFiles() []string {
@@ -97,7 +86,7 @@ func (c *ExecConfig) source() (*source, error) {
 // loadUser reads the context's user. The cluster of the context matters only
 // to a plugin that wants to know it.
 func (c *KubeconfigRef) loadUser() (*loaded, error) {
-	config, err := c.restConfig()
+	config, err := c.userConfig()
 	if err != nil {
 		return nil, err
 	}
@@ -121,61 +110,9 @@ func (c *KubeconfigRef) loadUser() (*loaded, error) {
 		return nil, err
 	}
 	if l.source.kind == anonymousSource {
-		return nil, fmt.Errorf("kubeconfig %s: the context's user has no credential, and anonymous is none", c.Path)
+		return nil, fmt.Errorf("kubeconfig %s: the context's user has no credential, and anonymous access is refused", c.Path)
 	}
 	l.source.identity = identify(string(l.source.identity[:]), certificateDER(l.certificate))
 	l.impersonation, err = newImpersonation(config.Impersonate)
 	return l, err
-}
-
-// restConfig returns what client-go makes of the context, with another cluster
-// unless the user's plugin is to be told of the context's. Its errors quote
-// nothing of the file but names.
-func (c *KubeconfigRef) restConfig() (*rest.Config, error) {
-	rules := &clientcmd.ClientConfigLoadingRules{ExplicitPath: c.Path}
-	raw, err := rules.Load()
-	if err != nil {
-		return nil, c.problem(err, errKubeconfig)
-	}
-	name := c.Context
-	if name == "" {
-		name = raw.CurrentContext
-	}
-	used, found := raw.Contexts[name]
-	if !found {
-		return nil, fmt.Errorf("kubeconfig %s has no context %q", c.Path, name)
-	}
-	user, found := raw.AuthInfos[used.AuthInfo]
-	if !found {
-		return nil, fmt.Errorf("kubeconfig %s, context %q: it has no user %q", c.Path, name, used.AuthInfo)
-	}
-	telling := user.Exec != nil && user.Exec.ProvideClusterInfo
-	if !telling {
-		used.Cluster = "elsewhere"
-		raw.Clusters[used.Cluster] = &clientcmdapi.Cluster{Server: elsewhere}
-	}
-	config, err := clientcmd.NewNonInteractiveClientConfig(*raw, name, &clientcmd.ConfigOverrides{}, rules).ClientConfig()
-	switch {
-	case err == nil:
-		return config, nil
-	case telling:
-		return nil, c.problem(err, errKubeconfig) // it may quote proxy-url, with a password
-	default:
-		return nil, c.problem(err, err)
-	}
-}
-
-// problem returns the file that err is about, if it is about one, else shown.
-func (c *KubeconfigRef) problem(err, shown error) error {
-	if file := (*fs.PathError)(nil); errors.As(err, &file) {
-		return fmt.Errorf("kubeconfig %s: %w", c.Path, file)
-	}
-	if several := (utilerrors.Aggregate)(nil); errors.As(err, &several) {
-		for _, one := range several.Errors() {
-			if file := (*fs.PathError)(nil); errors.As(one, &file) {
-				return fmt.Errorf("kubeconfig %s: %w", c.Path, file)
-			}
-		}
-	}
-	return fmt.Errorf("kubeconfig %s: %w", c.Path, shown)
 }

@@ -1,6 +1,6 @@
-// Package auth answers as whom the cluster is called: it keeps a
-// kubeconfig's user and the credentials of the configuration fresh, and rebuilds
-// a request's headers around them.
+// Package auth decides as whom the cluster is called: it keeps a kubeconfig's
+// user and the credentials of the configuration fresh, and rebuilds a request's
+// headers around them.
 //
 // A [Kubeconfig] is one user of one kubeconfig, live: its files are re-read
 // when they change, its exec plugin is run when a credential is first needed

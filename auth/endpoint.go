@@ -34,8 +34,6 @@ type Endpoint struct {
 	Proxy func(*http.Request) (*url.URL, error)
 	// UserAgent is for requests that have none.
 	UserAgent string
-	// DisableCompression is the kubeconfig's disable-compression.
-	DisableCompression bool
 }
 
 // UserAgent returns "kuberelay/VERSION (OS/ARCH)", in the form of
@@ -56,11 +54,10 @@ func newEndpoint(c *rest.Config, certificate *tls.Certificate, userAgent string)
 		return nil, err
 	}
 	e := &Endpoint{
-		URL:                &url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path, RawPath: u.RawPath},
-		Authority:          c.CAData,
-		Proxy:              c.Proxy,
-		UserAgent:          c.UserAgent,
-		DisableCompression: c.DisableCompression,
+		URL:       &url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path, RawPath: u.RawPath},
+		Authority: c.CAData,
+		Proxy:     c.Proxy,
+		UserAgent: c.UserAgent,
 	}
 	if e.Proxy == nil {
 		e.Proxy = utilnet.NewProxierWithNoProxyCIDR(http.ProxyFromEnvironment)
@@ -143,7 +140,7 @@ func (e *ServerURLError) Unwrap() error { return e.Err }
 func badServer(server string, err error) error {
 	for i := range len(server) {
 		if server[i] == '@' { // user info, which net/url quotes in its errors
-			return &ServerURLError{Server: redacted, Err: errors.New("it cannot be parsed; its user info is why it is not shown")}
+			return &ServerURLError{Server: redacted, Err: errors.New("it cannot be parsed, and is not shown since it may hold a password")}
 		}
 	}
 	if parse := (*url.Error)(nil); errors.As(err, &parse) {

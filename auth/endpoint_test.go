@@ -132,7 +132,7 @@ func TestEndpointTLS(t *testing.T) {
 
 func TestEndpointProxyAndAgent(t *testing.T) {
 	via := &url.URL{Scheme: "http", Host: "egress:3128"}
-	k, err := open(t, &rest.Config{Host: "https://a.example", Proxy: http.ProxyURL(via), UserAgent: "mine/1", DisableCompression: true})
+	k, err := open(t, &rest.Config{Host: "https://a.example", Proxy: http.ProxyURL(via), UserAgent: "mine/1"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -140,8 +140,8 @@ func TestEndpointProxyAndAgent(t *testing.T) {
 	if got, err := e.Proxy(&http.Request{URL: e.URL}); err != nil || got.String() != via.String() {
 		t.Errorf("Proxy = %v, %v, want %v", got, err, via)
 	}
-	if e.UserAgent != "mine/1" || !e.DisableCompression {
-		t.Errorf("UserAgent = %q, DisableCompression = %t", e.UserAgent, e.DisableCompression)
+	if e.UserAgent != "mine/1" {
+		t.Errorf("UserAgent = %q", e.UserAgent)
 	}
 	k, err = open(t, &rest.Config{Host: "https://a.example"})
 	if err != nil {

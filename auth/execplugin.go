@@ -1,7 +1,6 @@
 package auth
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -18,6 +17,8 @@ import (
 	execauth "k8s.io/client-go/plugin/pkg/client/auth/exec"
 	"k8s.io/client-go/rest"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+
+	"github.com/kuberelay/kuberelay/internal/program"
 )
 
 const (
@@ -45,7 +46,7 @@ type execPlugin struct {
 	group  schema.GroupVersion
 	info   map[bool]string // KUBERNETES_EXEC_INFO by whether it is interactive
 	tty    terminal
-	// environment is what the plugin gets beside the variables that are
+	// environment is what the plugin gets besides the variables that are
 	// configured; nil: all of our own.
 	environment func() []string
 }
@@ -63,7 +64,7 @@ func processTerminal() terminal {
 	}
 }
 
-// execSource is the plugin of a person's own process.
+// execSource is the plugin of an interactive process.
 func execSource(c *rest.Config) (*source, error) {
 	p, err := newExecPlugin(c)
 	if err != nil {
@@ -127,7 +128,7 @@ func (p *execPlugin) interactive() (bool, error) {
 	switch p.config.InteractiveMode {
 	case clientcmdapi.AlwaysExecInteractiveMode:
 		if !p.tty.stdinTTY {
-			return false, errors.New("it needs a terminal (interactiveMode: Always) and standard input is none: log in with it by hand first, or use another user of the kubeconfig")
+			return false, errors.New("it needs a terminal (interactiveMode: Always) and standard input is not one: log in with it by hand first, or use another user of the kubeconfig")
 		}
 		if p.config.StdinUnavailable {
 			return false, errors.New("it needs standard input (interactiveMode: Always), which is in use")
@@ -158,7 +159,7 @@ func (p *execPlugin) fetch(ctx context.Context) (*credential, error) {
 }
 
 func (p *execPlugin) run(ctx context.Context, interactive bool) ([]byte, error) {
-	stdout := &boundedBuffer{limit: maxExecOutput}
+	stdout := &program.Output{Limit: maxExecOutput}
 	cmd := exec.CommandContext(ctx, filepath.Clean(p.config.Command), p.config.Args...)
 	cmd.Env = os.Environ()
 	if p.environment != nil {
@@ -180,17 +181,17 @@ func (p *execPlugin) run(ctx context.Context, interactive bool) ([]byte, error) 
 		// In a process group of its own it could not read from the terminal.
 		cmd.Stdin = p.tty.stdin
 	} else {
-		ownProcessGroup(cmd)
+		program.OwnGroup(cmd)
 	}
 	if err := permitted(cmd, p.config.PluginPolicy); err != nil {
 		return nil, err
 	}
 	err := cmd.Run()
 	switch exit := (*exec.ExitError)(nil); {
-	case stdout.full:
+	case stdout.Exceeded():
 		return nil, fmt.Errorf("its output is larger than %d bytes", maxExecOutput)
 	case err == nil || errors.Is(err, exec.ErrWaitDelay):
-		return stdout.buf.Bytes(), nil
+		return stdout.Bytes(), nil
 	case ctx.Err() != nil:
 		return nil, fmt.Errorf("it was stopped: %w", context.Cause(ctx))
 	case errors.Is(err, exec.ErrNotFound), errors.Is(err, fs.ErrNotExist):
@@ -211,25 +212,9 @@ func (p *execPlugin) installHint() string {
 	return ": " + hint[:min(len(hint), maxInstallHint)]
 }
 
-// boundedBuffer fails the write that would make it larger than limit, which
-// ends a plugin that never stops talking with SIGPIPE. The buffer is not
-// embedded: io.Copy would find its ReadFrom, which has no limit.
-type boundedBuffer struct {
-	buf   bytes.Buffer
-	limit int
-	full  bool
-}
-
-func (b *boundedBuffer) Write(p []byte) (int, error) {
-	if b.buf.Len()+len(p) > b.limit {
-		b.full = true
-		return 0, errors.New("output too large")
-	}
-	return b.buf.Write(p)
-}
-
-// errKeyPair is of files of which one is being replaced, and of wrong ones.
-var errKeyPair = errors.New("certificate and key are no valid pair")
+// errKeyPair is the error of files of which one is being replaced, and of wrong
+// ones.
+var errKeyPair = errors.New("certificate and key are not a valid pair")
 
 // keyPair parses a PEM certificate and key, in an error that quotes neither.
 func keyPair(certPEM, keyPEM []byte) (*tls.Certificate, error) {

@@ -116,7 +116,7 @@ func TestPluginAnswersThatAreRefused(t *testing.T) {
 		"returned version":               strings.ReplaceAll(status(clientauthenticationv1.ExecCredentialStatus{Token: canary}), "k8s.io/v1", "k8s.io/v1beta1"),
 		"a token or cert/key pair":       status(clientauthenticationv1.ExecCredentialStatus{}),
 		"only certificate or key":        status(clientauthenticationv1.ExecCredentialStatus{ClientCertificateData: string(certPEM)}),
-		"no valid pair":                  status(clientauthenticationv1.ExecCredentialStatus{ClientCertificateData: string(certPEM), ClientKeyData: string(otherKey)}),
+		"not a valid pair":               status(clientauthenticationv1.ExecCredentialStatus{ClientCertificateData: string(certPEM), ClientKeyData: string(otherKey)}),
 		"certificate that expired at":    status(clientauthenticationv1.ExecCredentialStatus{ClientCertificateData: string(oldPEM), ClientKeyData: string(oldKey)}),
 		"it is empty":                    status(clientauthenticationv1.ExecCredentialStatus{Token: " \n"}),
 		"a space or a control character": status(clientauthenticationv1.ExecCredentialStatus{Token: canary + "\r\nImpersonate-User: root"}),

@@ -157,3 +157,12 @@ func jwt(exp time.Time) string {
 	encode := base64.RawURLEncoding.EncodeToString
 	return encode([]byte(`{"alg":"none"}`)) + "." + encode(fmt.Appendf(nil, `{"exp":%d}`, exp.Unix())) + ".sig"
 }
+
+// impersonated is the user that requests with the lease are made as, "" for
+// none.
+func impersonated(l *Lease) string {
+	if h := l.carried(); len(h.impersonation) > 0 {
+		return h.impersonation[0].values[0]
+	}
+	return ""
+}

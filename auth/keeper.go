@@ -8,7 +8,14 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/kuberelay/kuberelay/internal/filestate"
 )
+
+// pollInterval is how often the files are looked at. A stat a second costs
+// nothing, and unlike inotify it sees through symlinks (kubelet and cert-manager
+// swap them), over NFS, and a file that does not exist yet.
+const pollInterval = time.Second
 
 // keeper keeps the credential of one user fresh: it reads the files again when
 // they change, fetches from a plugin or an API server what is fetched, and
@@ -23,9 +30,9 @@ type keeper struct {
 	cancel context.CancelFunc
 	calls  sync.WaitGroup // goroutines that fetch
 
-	reloading sync.Mutex // held while files are read; before publishing
-	seen      fileState  // guarded by reloading: the files of the last good load
-	trouble   string     // guarded by reloading: why they cannot be read now
+	reloading sync.Mutex      // held while files are read; before publishing
+	seen      filestate.State // guarded by reloading: the files of the last good load
+	trouble   string          // guarded by reloading: why they cannot be read now
 
 	publishing sync.Mutex // held while a change is made known; before mu
 
@@ -55,8 +62,8 @@ type keeperOptions struct {
 	connect func(l *loaded) (generation uint64, announce func())
 }
 
-// keeperRules is in what a daemon, where nobody watches and others depend on
-// the answer, is stricter than a person's own process.
+// keeperRules are the ways in which a daemon is stricter than an interactive
+// process.
 type keeperRules struct {
 	maxBackoff time.Duration // between two fetches that fail
 	// leeway is how long before its expiry, at most, a fetched credential is
@@ -71,7 +78,7 @@ type keeperRules struct {
 func newKeeper(o keeperOptions) (*keeper, error) {
 	k := &keeper{keeperOptions: o}
 	k.ctx, k.cancel = context.WithCancel(context.Background())
-	before := look(k.files())
+	before := filestate.Look(k.files())
 	l, err := k.load()
 	if err != nil {
 		k.cancel()
@@ -130,8 +137,8 @@ func (k *keeper) publish(change func()) {
 	}
 }
 
-// nextLease returns the lease to be published, nil when it must be fetched
-// first, and when it expires. mu is held.
+// nextLease returns the lease to publish (nil: fetch first) and its expiry. mu is
+// held.
 func (k *keeper) nextLease(endpoint uint64) (*Lease, time.Time) {
 	c := k.loaded.source.credential
 	if c == nil {

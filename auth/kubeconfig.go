@@ -20,7 +20,7 @@ type KubeconfigOptions struct {
 	// Files names the kubeconfig files, to be watched. The CA, certificate, key
 	// and token files they name are watched without being listed. nil: none.
 	Files func() []string
-	// Log gets one line for each change and each trouble. nil: none.
+	// Log gets one line for each change and each problem. nil: none.
 	Log *zap.Logger
 	// Name names the credential in errors, logs and hooks: the cluster's or the
 	// credential's name in the configuration.

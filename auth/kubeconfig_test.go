@@ -106,8 +106,8 @@ func TestImpersonationOfTheKubeconfig(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if l.Impersonates() != "alice" {
-		t.Errorf("Impersonates() = %q", l.Impersonates())
+	if impersonated(l) != "alice" {
+		t.Errorf("the impersonated user is %q", impersonated(l))
 	}
 	f.write(kubeconfig("https://127.0.0.1", clientcmdapi.AuthInfo{Token: "t", Impersonate: "alice", ImpersonateGroups: []string{"dev", "ops"}}))
 	f.reloadNow()

@@ -99,14 +99,6 @@ func (l *Lease) Authorization() Secret {
 	return Secret{}
 }
 
-// Impersonates returns the user that requests are made as (--as), "" for none.
-func (l *Lease) Impersonates() string {
-	if h := l.carried(); len(h.impersonation) > 0 {
-		return h.impersonation[0].values[0]
-	}
-	return ""
-}
-
 // As returns as whom requests are made (--as and what belongs to it); nil: as
 // the credential's own user. Keys of extras are as the API server reads them, in
 // lower case.
@@ -140,7 +132,7 @@ func (l *Lease) Certificate() *tls.Certificate { return l.certificate }
 // TLSIdentity tells which connections this lease may be sent over.
 func (l *Lease) TLSIdentity() TLSIdentity { return l.tlsIdentity }
 
-// Confidential says whether the lease has something that must not be sent in
+// Confidential reports whether the lease has something that must not be sent in
 // clear text: to an http:// server it would be left out, and the request
 // anonymous.
 func (l *Lease) Confidential() bool {

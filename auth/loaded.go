@@ -118,7 +118,7 @@ func connectionIdentity(c *rest.Config, l *loaded) (identity, error) {
 	}
 	return identify(l.endpoint.URL.String(), string(c.CAData), c.ServerName, strconv.FormatBool(c.Insecure),
 		strings.Join(c.NextProtos, ","), proxy, l.endpoint.UserAgent,
-		strconv.FormatBool(c.DisableCompression), certificateDER(l.certificate)), nil
+		certificateDER(l.certificate)), nil
 }
 
 // with returns a copy of e of that generation, which presents certificate if

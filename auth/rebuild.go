@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+
+	"github.com/kuberelay/kuberelay/internal/headers"
 )
 
 // RebuildOptions say what [Rebuild] adds beside the lease.
@@ -136,7 +138,7 @@ func (c *clientHeaders) take(dst http.Header, kind headerKind, name string, valu
 	case headerConnection:
 		c.connection = c.connection || namesHeaders(values)
 	case headerTE:
-		if hasToken(values, "trailers") {
+		if headers.HasItem(values, "trailers") {
 			dst["Te"] = teTrailers
 		}
 	case headerUserAgent:
@@ -229,17 +231,6 @@ func namesHeaders(values []string) bool {
 		for token := range strings.SplitSeq(v, ",") {
 			token = strings.TrimSpace(token)
 			if token != "" && !strings.EqualFold(token, "keep-alive") && !strings.EqualFold(token, "close") && !strings.EqualFold(token, "upgrade") {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-func hasToken(values []string, want string) bool {
-	for _, v := range values {
-		for token := range strings.SplitSeq(v, ",") {
-			if strings.EqualFold(strings.TrimSpace(token), want) {
 				return true
 			}
 		}

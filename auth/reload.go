@@ -9,18 +9,20 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/kuberelay/kuberelay/internal/filestate"
 )
 
-// reload reads the files again if they look different, or
-// in any case when forced. What cannot be read as a whole changes nothing: the
-// old state stays, with one warning.
+// reload reads the files again if they look different, or in any case when
+// forced. What cannot be read as a whole changes nothing: the old state stays,
+// with one warning.
 func (k *keeper) reload(ctx context.Context, forced bool) {
 	k.reloading.Lock()
 	defer k.reloading.Unlock()
 
 	main := k.files()
-	now := lookQuietly(ctx, k.watched(main))
-	if !forced && k.trouble == "" && k.seen.unchanged(&now) {
+	now := filestate.LookQuietly(ctx, k.watched(main))
+	if !forced && k.trouble == "" && k.seen.Unchanged(&now) {
 		return
 	}
 	l, err := k.read(main, &now)
@@ -47,12 +49,9 @@ func (k *keeper) watched(main []string) []string {
 
 // read loads, unless a kubeconfig file has vanished or is empty: then clientcmd
 // would not fail but fall back to http://localhost:8080.
-func (k *keeper) read(main []string, now *fileState) (*loaded, error) {
-	kubeconfigs := fileState{files: make(map[string]fs.FileInfo, len(main))}
-	for _, path := range main {
-		kubeconfigs.files[path] = now.files[path]
-	}
-	if path, found := k.seen.emptied(&kubeconfigs); found {
+func (k *keeper) read(main []string, now *filestate.State) (*loaded, error) {
+	kubeconfigs := now.Of(main)
+	if path, found := k.seen.Emptied(&kubeconfigs); found {
 		return nil, &fs.PathError{Op: "read", Path: path, Err: errors.New("the file vanished or is empty")}
 	}
 	return k.load()
@@ -60,12 +59,8 @@ func (k *keeper) read(main []string, now *fileState) (*loaded, error) {
 
 // adopt makes l the present state, and reports whether onRefresh was told. seen
 // is how the files looked before it was read.
-func (k *keeper) adopt(l *loaded, seen fileState) (told bool) {
-	for path, info := range look(l.files).files {
-		if _, known := seen.files[path]; !known {
-			seen.files[path] = info // named for the first time
-		}
-	}
+func (k *keeper) adopt(l *loaded, seen filestate.State) (told bool) {
+	seen.Add(filestate.Look(l.files)) // those that are named for the first time
 	k.seen = seen
 
 	k.mu.Lock()

@@ -117,7 +117,7 @@ func TestLeasePrintsNothing(t *testing.T) {
 		t.Errorf("Authorization() = %q", got)
 	}
 	var none *Lease
-	if !none.Authorization().IsEmpty() || none.Impersonates() != "" || none.String() != "lease(none)" {
+	if !none.Authorization().IsEmpty() || impersonated(none) != "" || none.String() != "lease(none)" {
 		t.Error("a nil lease must be usable and empty")
 	}
 }

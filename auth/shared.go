@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"golang.org/x/net/http/httpguts"
+
+	"github.com/kuberelay/kuberelay/internal/headers"
 )
 
 // SharedOptions say what [RebuildShared] adds beside the lease.
@@ -49,7 +51,7 @@ func RebuildShared(dst, in http.Header, l *Lease, o SharedOptions) {
 		case headerConnection:
 			connection = connection || namesHeaders(values)
 		case headerTE:
-			te = te || hasToken(values, "trailers")
+			te = te || headers.HasItem(values, "trailers")
 		case headerUserAgent:
 			join(dst, "User-Agent", values)
 		case headerWebSocketProtocol:
@@ -136,21 +138,16 @@ func classifyShared(name string) headerKind {
 
 const webSocketProtocol = "Sec-Websocket-Protocol"
 
-// webSocketBearer begins a subprotocol that carries a bearer token, the way in
-// for browsers, which cannot set Authorization on a WebSocket
-// (k8s.io/apiserver, pkg/authentication/request/websocket).
-const webSocketBearer = "base64url.bearer.authorization.k8s.io."
-
 // withoutBearer returns the subprotocols that are no bearer tokens.
 func withoutBearer(values []string) []string {
-	if !slices.ContainsFunc(values, func(v string) bool { return containsFold(v, webSocketBearer) }) {
+	if !slices.ContainsFunc(values, func(v string) bool { return containsFold(v, headers.BearerSubprotocol) }) {
 		return values
 	}
 	var kept []string
 	for _, v := range values {
 		for protocol := range strings.SplitSeq(v, ",") {
 			protocol = strings.TrimSpace(protocol)
-			if protocol != "" && !containsFold(protocol, webSocketBearer) {
+			if protocol != "" && !containsFold(protocol, headers.BearerSubprotocol) {
 				kept = append(kept, protocol)
 			}
 		}

@@ -119,8 +119,9 @@ func bearerCredential(token string) (*credential, error) {
 const daemonLeeway = 30 * time.Second
 
 // withheld returns c, fetched now, so that it is not handed out in the last
-// part of its lifetime: a tenth, at most leeway. A c that names no expiry, and
-// one by a clock that is not ours, stays as it is; so does any without leeway.
+// part of its lifetime: a tenth, at most leeway. A credential without an expiry,
+// or already expired by our clock, is returned unchanged; so is any without
+// leeway.
 func (c *credential) withheld(now time.Time, leeway time.Duration) *credential {
 	expiry := earliest(c.validity.expiry, certificateExpiry(c.certificate)).Round(0)
 	lifetime := expiry.Sub(now.Round(0))

@@ -8,6 +8,7 @@ import (
 
 	"github.com/kuberelay/kuberelay/auth"
 	"github.com/kuberelay/kuberelay/auth/identify"
+	"github.com/kuberelay/kuberelay/internal/joined"
 )
 
 func (c *Client) validate(field string, known known, p *problems) {
@@ -63,7 +64,7 @@ func (c *Configuration) Identities() []identify.Client {
 }
 
 // validateIdentities checks what clients are recognised by. Without files,
-// Unix users and issuers' certificates are taken for good.
+// Unix users and issuers' certificates are assumed to be valid.
 func (c *Configuration) validateIdentities(withFiles bool, p *problems) {
 	clients := c.Identities()
 	issuers := identify.NewIssuers(nil)
@@ -76,7 +77,7 @@ func (c *Configuration) validateIdentities(withFiles bool, p *problems) {
 		}
 	}
 	_, err := identify.NewDirectory(clients, options)
-	for _, err := range split(err) {
+	for _, err := range joined.Errors(err) {
 		match, ok := errors.AsType[*identify.MatchError](err)
 		switch {
 		case !ok:
@@ -87,8 +88,8 @@ func (c *Configuration) validateIdentities(withFiles bool, p *problems) {
 	}
 }
 
-// placeholders returns a lookup that knows every user, by IDs that nobody has
-// in earnest.
+// placeholders returns a lookup that knows every user, by IDs that no real
+// user has.
 func placeholders() func(string) (uint32, error) {
 	ids := map[string]uint32{}
 	return func(name string) (uint32, error) {

@@ -18,16 +18,16 @@ import (
 	"github.com/kuberelay/kuberelay/proxy/filter"
 )
 
-// Configuration is everything that a daemon is built from. [Configuration.Validate]
-// tells whether it can be.
+// Configuration is everything that a daemon is built from.
+// [Configuration.Validate] says what is wrong with it.
 type Configuration struct {
-	// Clusters are the Kubernetes clusters that are fronted; at least one.
+	// Clusters are the Kubernetes clusters to proxy to; at least one.
 	Clusters []Cluster `yaml:"clusters"`
 
 	// Credentials are what clusters are called with on behalf of clients.
 	Credentials []auth.CredentialConfig `yaml:"credentials"`
 
-	// Policies are what grants may allow.
+	// Policies are the sets of rules that grants refer to.
 	Policies []policy.Config `yaml:"policies"`
 
 	// Clients are who may call a shared listener.
@@ -36,8 +36,8 @@ type Configuration struct {
 	// Listeners are the addresses that are served; at least one.
 	Listeners []Listener `yaml:"listeners"`
 
-	// Gossip is how instances on several hosts know what the others know. It is
-	// off while the section is absent.
+	// Gossip lets instances on several hosts share what they know. It is off
+	// while the section is absent.
 	Gossip gossip.Config `yaml:"gossip"`
 
 	// Admin is the operator's HTTP server: metrics, health and status, and the
@@ -68,10 +68,10 @@ type Client struct {
 	// Name identifies the client in logs, metrics and audit events.
 	Name string `yaml:"name"`
 
-	// Match is what the client is recognised by: any one of it.
+	// Match lists what the client is recognised by: any one match is enough.
 	Match []identify.Match `yaml:"match"`
 
-	// Grants are the clusters that the client reaches, each at most once.
+	// Grants are the clusters that the client may use, each at most once.
 	Grants []Grant `yaml:"grants"`
 
 	// Limits bound how much the client may ask for, on all clusters together.
@@ -86,13 +86,14 @@ type Grant struct {
 	// Cluster is the cluster's name.
 	Cluster string `yaml:"cluster"`
 
-	// Credential is the name of what the cluster is called with.
+	// Credential is the name of the credential that the cluster is called with.
 	Credential string `yaml:"credential"`
 
-	// Impersonate is as whom. Default: as whom the credential is.
+	// Impersonate is the user as whom the cluster is called. Default: the
+	// credential's own user.
 	Impersonate auth.Impersonation `yaml:"impersonate"`
 
-	// Policy is the name of what is allowed.
+	// Policy is the name of the policy that says what is allowed.
 	Policy string `yaml:"policy"`
 }
 
@@ -149,16 +150,16 @@ const (
 	// themselves, in the EndpointSlices of the Service default/kubernetes.
 	DiscoverEndpoints DiscoveryMode = "endpoints"
 
-	// DiscoverNone leaves it at the servers that are configured.
+	// DiscoverNone uses only the servers that are configured.
 	DiscoverNone DiscoveryMode = "none"
 )
 
-// Discovery finds further API servers of a cluster. An address found so is
-// used only once it has answered with the cluster's certificate; that the
-// lookup is forbidden or fails harms nothing.
+// Discovery finds further API servers of a cluster. An address found this way
+// is used only once it has answered with the cluster's certificate; a lookup
+// that is forbidden or fails does no harm.
 type Discovery struct {
 	// Mode is how servers are found: endpoints asks for the addresses that the
-	// API servers publish of themselves, none leaves it at those that are
+	// API servers publish of themselves, none uses only those that are
 	// configured. Default endpoints.
 	Mode DiscoveryMode `yaml:"mode"`
 

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/kuberelay/kuberelay/auth"
+	"github.com/kuberelay/kuberelay/internal/secretfile"
 )
 
 // checkPaths refuses relative paths: a daemon's working directory is nobody's.
@@ -162,7 +163,7 @@ func (p *problems) addSecretFile(field, path string) bool {
 	if !filepath.IsAbs(path) {
 		return false // said elsewhere
 	}
-	err := auth.CheckSecretFile(path)
+	err := secretfile.Check(path)
 	p.add(field, err)
 	return err == nil
 }

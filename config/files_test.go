@@ -43,7 +43,7 @@ func TestFilesThatAreNamed(t *testing.T) {
 	}{
 		{"a kubeconfig that is missing", remove("prod.kubeconfig"), []string{"config.yaml:9: clusters[0].kubeconfig.path: stat prod.kubeconfig: no such file or directory"}},
 		{"a kubeconfig that others can read", open("prod.kubeconfig", 0o644), []string{"config.yaml:9: clusters[0].kubeconfig.path: prod.kubeconfig can be read or written by others (mode 0644)"}},
-		{"a kubeconfig that is none", fill("prod.kubeconfig", "token: very-secret: x"), []string{"config.yaml:9: clusters[0].kubeconfig: kubeconfig prod.kubeconfig is none"}},
+		{"a kubeconfig that is none", fill("prod.kubeconfig", "token: very-secret: x"), []string{"config.yaml:9: clusters[0].kubeconfig: prod.kubeconfig is not a valid kubeconfig: check it with kubectl config view --kubeconfig=prod.kubeconfig"}},
 		{"a kubeconfig without the context", fill("prod.kubeconfig", strings.Replace(kubeconfigYAML, "- {name: prod,", "- {name: dev,", 1)), []string{`kubeconfig prod.kubeconfig has no context "prod"`}},
 		{"a token file that is missing", remove("prod.token"), []string{"credentials[0].tokenFile: stat prod.token: no such file or directory"}},
 		{"a token file that the group can read", open("prod.token", 0o640), []string{"credentials[0].tokenFile: prod.token can be read or written by others (mode 0640)"}},

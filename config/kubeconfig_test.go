@@ -24,7 +24,11 @@ func TestKubeconfigConnection(t *testing.T) {
 		{"a cluster without a server", kubeconfigYAML, "nowhere", `kubeconfig FILE, context "nowhere": `},
 		{"a context without its user", strings.Replace(kubeconfigYAML, "- {name: prod, context: {cluster: c, user: u}}", "- {name: prod, context: {cluster: c, user: v}}", 1), "prod", `kubeconfig FILE, context "prod": there is no user "v"`},
 		{"an empty file", "", "", "kubeconfig FILE has no current-context"},
-		{"no kubeconfig", "{{ very-secret", "", "kubeconfig FILE is none"},
+		{
+			"a proxy with a password", strings.Replace(kubeconfigYAML, `server: "https://10.0.0.1:6443"`, `server: "https://10.0.0.1:6443", proxy-url: "ftp://u:very-secret@egress"`, 1), "",
+			`kubeconfig FILE, context "staging": the cluster's proxy-url is not valid: want an http, https or socks5 URL`,
+		},
+		{"no kubeconfig", "{{ very-secret", "", "FILE is not a valid kubeconfig: check it with kubectl config view --kubeconfig=FILE"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "k")

@@ -38,7 +38,7 @@ func (l *Listener) validateSingle(field string, p *problems) {
 		p.add(field+".tls", errors.New("is for shared listeners: a single one is plain HTTP, as kubectl proxy is"))
 	}
 	if l.Hosts != nil {
-		p.add(field+".hosts", errors.New("is for shared listeners: filter.acceptHosts is what a single one has"))
+		p.add(field+".hosts", errors.New("is for shared listeners: a single one has filter.acceptHosts"))
 	}
 	_, err := filter.New(l.Filter)
 	if pattern, ok := errors.AsType[*filter.PatternError](err); ok {

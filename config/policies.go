@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/kuberelay/kuberelay/auth/policy"
+	"github.com/kuberelay/kuberelay/internal/joined"
 )
 
 // validatePolicies checks the rules.
@@ -12,7 +13,7 @@ func (c *Configuration) validatePolicies(p *problems) {
 	for i := range c.Policies {
 		field := fmt.Sprintf("policies[%d]", i)
 		_, err := policy.Compile(c.Policies[i])
-		for _, err := range split(err) {
+		for _, err := range joined.Errors(err) {
 			rule, ok := errors.AsType[*policy.RuleError](err)
 			switch {
 			case !ok:

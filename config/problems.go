@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/kuberelay/kuberelay/internal/joined"
 	"github.com/kuberelay/kuberelay/internal/strict"
 )
 
@@ -20,7 +21,7 @@ type problems strict.Problems
 // add records err, if there is one, as a problem of field, and as several if a
 // package's Validate joined them.
 func (p *problems) add(field string, err error) {
-	for _, err := range split(err) {
+	for _, err := range joined.Errors(err) {
 		*p = append(*p, &strict.Problem{Path: field, Err: err})
 	}
 }
@@ -28,7 +29,7 @@ func (p *problems) add(field string, err error) {
 // addFields is add for a package whose errors begin with the name of a field of
 // its own, such as "interval: ".
 func (p *problems) addFields(field string, err error) {
-	for _, err := range split(err) {
+	for _, err := range joined.Errors(err) {
 		at := field
 		if m := fieldName.FindStringSubmatch(err.Error()); m != nil {
 			at, err = field+"."+m[1], &trimmed{err, m[0]}
@@ -47,22 +48,6 @@ type trimmed struct {
 
 func (t *trimmed) Error() string { return strings.TrimPrefix(t.err.Error(), t.prefix) }
 func (t *trimmed) Unwrap() error { return t.err }
-
-// split returns the errors that errors.Join made err of, at any depth.
-func split(err error) []error {
-	if err == nil {
-		return nil
-	}
-	list, ok := err.(interface{ Unwrap() []error })
-	if !ok {
-		return []error{err}
-	}
-	var all []error
-	for _, err := range list.Unwrap() {
-		all = append(all, split(err)...)
-	}
-	return all
-}
 
 // orNil returns p as an error.
 func (p problems) orNil() error { return strict.Problems(p).OrNil() }

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/kuberelay/kuberelay/internal/joined"
 )
 
 // Validate reports everything that is wrong with c, as [Problems]; each
@@ -90,7 +92,7 @@ func (c *Cluster) validate(field string, p *problems) {
 // addBalancer records errors of a balancer.Config, of which two parts are
 // sections of their own in the file.
 func (p *problems) addBalancer(cluster string, err error) {
-	for _, err := range split(err) {
+	for _, err := range joined.Errors(err) {
 		field := cluster + ".balancer"
 		for _, section := range []string{"breaker.", "retry."} {
 			if strings.HasPrefix(err.Error(), section) {

@@ -1,6 +1,8 @@
 package config
 
 import (
+	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -19,6 +21,15 @@ func valid() *Configuration {
 		Listeners: []Listener{DefaultListener("local", "127.0.0.1:8001", "prod")},
 		Log:       DefaultLog(),
 		Grace:     DefaultGrace,
+	}
+}
+
+func TestProblemsKeepTheWordsOfAnError(t *testing.T) {
+	a, b := errors.New("a"), errors.New("b")
+	var p problems
+	p.add("field", errors.Join(fmt.Errorf("%w, and so %w", a, b), a))
+	if d := cmp.Diff("field: a, and so b\nfield: a", text(p.orNil())); d != "" {
+		t.Errorf("(-want +got)\n%s", d)
 	}
 }
 

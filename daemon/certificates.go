@@ -1,20 +1,21 @@
 package daemon
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
-	"io/fs"
 	"os"
+	"slices"
 	"strings"
 	"sync/atomic"
-	"time"
 
 	"go.uber.org/zap"
 
 	"github.com/kuberelay/kuberelay/auth/identify"
 	"github.com/kuberelay/kuberelay/config"
+	"github.com/kuberelay/kuberelay/internal/filestate"
 	"github.com/kuberelay/kuberelay/proxy"
 )
 
@@ -33,25 +34,8 @@ type authority [sha256.Size]byte
 type tlsState struct {
 	config    *tls.Config
 	authority authority
-	seen      [3]fileStamp
+	seen      filestate.State
 	trouble   string // why the current files cannot be used; "": they are in use
-}
-
-// fileStamp shows whether a file has changed.
-type fileStamp struct {
-	modified time.Time
-	size     int64
-	mode     fs.FileMode
-}
-
-func stamp(path string) (s fileStamp) {
-	if path == "" {
-		return s
-	}
-	if info, err := os.Stat(path); err == nil {
-		s = fileStamp{info.ModTime(), info.Size(), info.Mode()}
-	}
-	return s
 }
 
 func openCertificates(files config.ListenerTLS) (*certificates, error) {
@@ -66,12 +50,17 @@ func openCertificates(files config.ListenerTLS) (*certificates, error) {
 
 func (c *certificates) authority() authority { return c.current.Load().authority }
 
-func (c *certificates) stamps() [3]fileStamp {
-	return [3]fileStamp{stamp(c.files.CertFile), stamp(c.files.KeyFile), stamp(c.files.ClientCAFile)}
+// paths are the files that there are.
+func (c *certificates) paths() []string {
+	paths := []string{c.files.CertFile, c.files.KeyFile}
+	if c.files.ClientCAFile != "" {
+		paths = append(paths, c.files.ClientCAFile)
+	}
+	return paths
 }
 
 func (c *certificates) read() (*tlsState, error) {
-	s := &tlsState{seen: c.stamps()}
+	s := &tlsState{seen: filestate.Look(c.paths())}
 	pair, err := tls.LoadX509KeyPair(c.files.CertFile, c.files.KeyFile)
 	if err != nil {
 		return nil, fmt.Errorf("certificate %s with key %s: %w", c.files.CertFile, c.files.KeyFile, err)
@@ -106,7 +95,8 @@ func (c *certificates) read() (*tlsState, error) {
 // clients' certificates are now verified with another authority.
 func (c *certificates) refresh() (changed bool, err error) {
 	old := c.current.Load()
-	if c.stamps() == old.seen {
+	look := filestate.Look(c.paths())
+	if old.seen.Unchanged(&look) {
 		return false, nil
 	}
 	now, err := c.read()
@@ -119,8 +109,23 @@ func (c *certificates) refresh() (changed bool, err error) {
 		}
 		return false, err
 	}
+	if now.same(old) {
+		now.config = old.config // what is written again is no news
+	}
 	c.current.Store(now)
 	return now.authority != old.authority, nil
+}
+
+// same reports whether what was read is what other was read from.
+func (s *tlsState) same(other *tlsState) bool {
+	mine, theirs := &s.config.Certificates[0], &other.config.Certificates[0]
+	return s.authority == other.authority && slices.EqualFunc(mine.Certificate, theirs.Certificate, bytes.Equal)
+}
+
+// news reports whether s serves something else than before, or again without
+// trouble.
+func (s *tlsState) news(before *tlsState) bool {
+	return s.trouble == "" && (s.config != before.config || before.trouble != "")
 }
 
 // refreshCertificates reads the listeners' certificates again, and ends what
@@ -137,7 +142,7 @@ func (d *Daemon) refreshCertificates() {
 		switch {
 		case err != nil:
 			d.log.Error("the listener's certificate files cannot be used, the old ones stay", name, zap.Error(err))
-		case s.tls.current.Load() != before && s.tls.current.Load().trouble == "":
+		case s.tls.current.Load().news(before):
 			d.log.Info("the listener's certificate was read again", name)
 		}
 		if changed {

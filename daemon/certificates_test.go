@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -84,6 +85,71 @@ func TestCertificatesAreReadAgain(t *testing.T) {
 	writePair(t, files.ClientCAFile, caKey, "second CA")
 	if changed, err := c.refresh(); !changed || err != nil || c.authority() == before {
 		t.Errorf("with a new authority: changed %t, error %v", changed, err)
+	}
+}
+
+// pad makes files of one size and one time.
+func pad(t *testing.T, at time.Time, files ...string) {
+	t.Helper()
+	for _, file := range files {
+		content, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		content = append(content, bytes.Repeat([]byte("\n"), 4096-len(content))...)
+		if err := os.WriteFile(file, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chtimes(file, at, at); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestCertificatesOfTheSameSizeAndTimeAreReadAgain: a package or cp -p gives
+// files the time that it likes.
+func TestCertificatesOfTheSameSizeAndTimeAreReadAgain(t *testing.T) {
+	dir := t.TempDir()
+	files := config.ListenerTLS{CertFile: filepath.Join(dir, "tls.crt"), KeyFile: filepath.Join(dir, "tls.key")}
+	next := config.ListenerTLS{CertFile: filepath.Join(dir, "next.crt"), KeyFile: filepath.Join(dir, "next.key")}
+	writePair(t, files.CertFile, files.KeyFile, "first")
+	writePair(t, next.CertFile, next.KeyFile, "second")
+	pad(t, time.Now().Add(-time.Hour), files.CertFile, files.KeyFile, next.CertFile, next.KeyFile)
+	c, err := openCertificates(files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for from, to := range map[string]string{next.CertFile: files.CertFile, next.KeyFile: files.KeyFile} {
+		if err := os.Rename(from, to); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := c.refresh(); err != nil || commonNameOf(t, c.current.Load().config) != "second" {
+		t.Errorf("certificate %q, error %v, want the second", commonNameOf(t, c.current.Load().config), err)
+	}
+}
+
+func TestCertificatesThatAreWrittenAgainAreNoNews(t *testing.T) {
+	dir := t.TempDir()
+	files := config.ListenerTLS{CertFile: filepath.Join(dir, "tls.crt"), KeyFile: filepath.Join(dir, "tls.key")}
+	writePair(t, files.CertFile, files.KeyFile, "first")
+	c, err := openCertificates(files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := c.current.Load()
+	pad(t, time.Now(), files.CertFile, files.KeyFile)
+	for range 2 { // the second time because the files are that young
+		if _, err := c.refresh(); err != nil {
+			t.Fatal(err)
+		}
+		if now := c.current.Load(); now == before || now.news(before) {
+			t.Errorf("read again: %t, news: %t", now != before, now.news(before))
+		}
+	}
+	writePair(t, files.CertFile, files.KeyFile, "second")
+	if _, err := c.refresh(); err != nil || !c.current.Load().news(before) {
+		t.Errorf("another certificate is no news (error %v)", err)
 	}
 }
 

@@ -143,7 +143,7 @@ func (l *listener) connected(ctx context.Context, c net.Conn) context.Context {
 	}
 	p := peer.Of(c)
 	known := &connection{peer: identify.Peer{
-		UID: p.UID, UIDKnown: p.Known, PID: p.PID, Unix: p.Unix, Address: c.RemoteAddr().String(),
+		UID: p.UID, UIDKnown: p.Known, Why: p.Why, Unix: p.Unix,
 		// Between two of this host's addresses the user is not known, and a
 		// token that is bound to another user must not pass.
 		Loopback: p.Loopback || !p.Unix && l.daemon.addresses.has(c.RemoteAddr()),
@@ -162,7 +162,7 @@ func peerOf(r *http.Request) *identify.Peer {
 	if known, ok := r.Context().Value(connectionKey{}).(*connection); ok {
 		return &known.peer
 	}
-	return &identify.Peer{Address: r.RemoteAddr, Loopback: true}
+	return &identify.Peer{Loopback: true, Why: "the connection was accepted while the listener's mode was single"}
 }
 
 // ServeHTTP hands a request to what serves the address now.

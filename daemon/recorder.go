@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"net/http"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -14,6 +15,8 @@ type recorder struct {
 	metrics  *admin.Metrics
 	listener string
 	access   *zap.Logger // nil: off
+	log      *zap.Logger
+	causes   causes
 }
 
 // Begin implements proxy.Recorder.
@@ -105,6 +108,9 @@ func (r *recorder) gauge(cluster, kind string) admin.Gauge {
 // Denied implements proxy.Recorder.
 func (r *recorder) Denied(req *http.Request, d proxy.Denial) {
 	r.metrics.Denied(d.Reason)
+	if d.Err != nil && r.causes.due(d.Err.Error(), time.Now()) {
+		r.log.Warn("clients cannot be identified", zap.String("listener", r.listener), zap.Error(d.Err))
+	}
 	if r.access == nil {
 		return
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/kuberelay/kuberelay/admin"
 	"github.com/kuberelay/kuberelay/auth/limit"
 	"github.com/kuberelay/kuberelay/config"
+	"github.com/kuberelay/kuberelay/internal/filestate"
 	"github.com/kuberelay/kuberelay/proxy"
 )
 
@@ -237,7 +238,8 @@ const filePoll = time.Second
 func (d *Daemon) watchFiles(ctx context.Context) {
 	tick := time.NewTicker(filePoll)
 	defer tick.Stop()
-	seen := stamp(d.options.ConfigFile)
+	files := []string{d.options.ConfigFile}
+	seen := filestate.Look(files)
 	for changing := false; ; {
 		select {
 		case <-ctx.Done():
@@ -250,9 +252,9 @@ func (d *Daemon) watchFiles(ctx context.Context) {
 		if d.options.Load == nil {
 			continue
 		}
-		now := stamp(d.options.ConfigFile)
+		now := filestate.Look(files)
 		switch {
-		case now != seen:
+		case !seen.Same(&now):
 			seen, changing = now, true
 		case changing:
 			changing = false

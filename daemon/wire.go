@@ -79,7 +79,7 @@ func (d *Daemon) newServing(p *parts, l config.Listener, at *listener) (*serving
 		Cluster:   c.path,
 		Registry:  &d.registry,
 		Owner:     at,
-		Recorder:  &recorder{metrics: d.metrics, listener: l.Name, access: d.accessLog(p.config)},
+		Recorder:  &recorder{metrics: d.metrics, listener: l.Name, access: d.accessLog(p.config), log: d.log},
 		Log:       d.log,
 		KeepAlive: l.KeepAlive,
 		Tracing:   d.options.Tracing,

@@ -9,16 +9,18 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"os"
-	"path/filepath"
-	"runtime"
 	"slices"
-	"strings"
+
+	"github.com/kuberelay/kuberelay/internal/secretfile"
 )
 
-// keyBytes is the length of an AES-256 key.
-const keyBytes = 32
+const (
+	// keyBytes is the length of an AES-256 key.
+	keyBytes = 32
+	// maxKeyFile bounds what is read of a key file, in bytes: a key in base64
+	// with white space around it is far shorter.
+	maxKeyFile = 1024
+)
 
 // key is an encryption key. It prints as its ID.
 type key struct {
@@ -76,45 +78,15 @@ func loadKeys(files []string) ([]key, error) {
 }
 
 func loadKey(path string) (key, error) {
-	f, err := os.Open(path)
+	text, err := secretfile.Read(path, maxKeyFile)
 	if err != nil {
 		return key{}, err
 	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return key{}, err
-	}
-	if !info.Mode().IsRegular() {
-		return key{}, fmt.Errorf("%s is no regular file: name the file that holds the key", path)
-	}
-	if open := info.Mode().Perm(); open&forbiddenMode(path) != 0 && runtime.GOOS != "windows" {
-		return key{}, fmt.Errorf("%s can be read or written by others (mode %04o): run chmod 600 %s", path, open, path)
-	}
-	text, err := io.ReadAll(io.LimitReader(f, 1024))
+	k, err := parseKey(text)
 	if err != nil {
 		return key{}, fmt.Errorf("%s: %w", path, err)
 	}
-	raw, err := parseKey(text)
-	if err != nil {
-		return key{}, fmt.Errorf("%s: %w", path, err)
-	}
-	return raw, nil
-}
-
-// forbiddenMode is 066, and in the directory of systemd's credentials
-// (systemd.exec(5), LoadCredential=), which is a mount of the service's own,
-// a group may read.
-func forbiddenMode(path string) fs.FileMode {
-	directory := os.Getenv("CREDENTIALS_DIRECTORY")
-	if directory == "" {
-		return 0o066
-	}
-	relative, err := filepath.Rel(directory, path)
-	if err != nil || relative == ".." || strings.HasPrefix(relative, ".."+string(filepath.Separator)) {
-		return 0o066
-	}
-	return 0o026
+	return k, nil
 }
 
 // parseKey reads 32 bytes, or their base64 with white space around it. A

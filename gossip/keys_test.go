@@ -57,7 +57,7 @@ func TestKeyFiles(t *testing.T) {
 }
 
 func TestOtherKeyFiles(t *testing.T) {
-	if _, err := loadKeys([]string{t.TempDir()}); err == nil || !strings.Contains(err.Error(), "is no regular file") {
+	if _, err := loadKeys([]string{t.TempDir()}); err == nil || !strings.Contains(err.Error(), "is not a regular file") {
 		t.Errorf("a directory: %v", err)
 	}
 	one := NewKey()
@@ -72,6 +72,14 @@ func TestOtherKeyFiles(t *testing.T) {
 	t.Setenv("CREDENTIALS_DIRECTORY", filepath.Dir(a))
 	if _, err := loadKeys([]string{a}); err != nil {
 		t.Errorf("a systemd credential: %v", err)
+	}
+	link := filepath.Join(t.TempDir(), "credentials")
+	if err := os.Symlink(filepath.Dir(a), link); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("CREDENTIALS_DIRECTORY", link)
+	if _, err := loadKeys([]string{a}); err != nil {
+		t.Errorf("a systemd credential in a directory that is a symlink: %v", err)
 	}
 	if err := os.Chmod(b, 0o440); err != nil {
 		t.Fatal(err)

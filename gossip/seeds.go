@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/kuberelay/kuberelay/internal/program"
 )
 
 // Resolver looks names up, as [net.Resolver] does.
@@ -117,19 +119,20 @@ func lookup(ctx context.Context, r Resolver, host string, port uint16) ([]netip.
 // among them is not run.
 func (s seed) run(ctx context.Context, r Resolver) ([]netip.AddrPort, error) {
 	cmd := exec.CommandContext(ctx, s.command[0], s.command[1:]...)
-	ownProcessGroup(cmd)
+	program.OwnGroup(cmd)
 	cmd.WaitDelay = time.Second
-	var out, complaint limitedBuffer
+	out, complaint := program.Output{Limit: maxSeedOutput}, program.Output{Limit: maxSeedOutput, Discard: true}
 	cmd.Stdout, cmd.Stderr = &out, &complaint
-	if err := cmd.Run(); err != nil {
-		return nil, fmt.Errorf("%s: %w: %.200q", s.command[0], err, bytes.TrimSpace(complaint.kept.Bytes()))
-	}
-	if out.kept.Len() >= maxSeedOutput {
+	err := cmd.Run()
+	if out.Exceeded() {
 		return nil, fmt.Errorf("%s printed more than %d bytes", s.command[0], maxSeedOutput)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w: %.200q", s.command[0], err, bytes.TrimSpace(complaint.Bytes()))
 	}
 	var all []netip.AddrPort
 	var problems []error
-	for word := range strings.FieldsSeq(out.kept.String()) {
+	for word := range strings.FieldsSeq(string(out.Bytes())) {
 		printed, err := parseSeed(word)
 		if err == nil && printed.command != nil {
 			err = fmt.Errorf("%q: a command's output is not run", word)
@@ -144,18 +147,6 @@ func (s seed) run(ctx context.Context, r Resolver) ([]netip.AddrPort, error) {
 		}
 	}
 	return all, errors.Join(problems[:min(len(problems), 8)]...)
-}
-
-// limitedBuffer keeps the first maxSeedOutput bytes. It does not embed the
-// buffer, because io.Copy would then use its ReadFrom, which has no limit.
-type limitedBuffer struct{ kept bytes.Buffer }
-
-// Write implements [io.Writer].
-func (b *limitedBuffer) Write(p []byte) (int, error) {
-	if room := maxSeedOutput - b.kept.Len(); room > 0 {
-		b.kept.Write(p[:min(len(p), room)])
-	}
-	return len(p), nil
 }
 
 // resolveSeeds resolves all seeds at once. It returns the addresses that were

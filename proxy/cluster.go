@@ -110,7 +110,8 @@ type Denial struct {
 	Reason string // one of admin's Denied constants
 	Code   int
 	Client string // "": not known
-	Cause  string // for the log
+	Cause  string // what the client was told
+	Err    error  // what is not for the client, but for the operator; often nil
 }
 
 // Recorder takes note of requests. Its methods are called on the requests'

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -51,6 +52,7 @@ type visit struct {
 	request  *policy.Request    // nil: not known yet
 	cluster  string
 	prefix   string // /clusters/NAME where the request's path began so
+	err      error  // why it is refused, where the answer does not say it; often nil
 }
 
 // serveShared takes a request of a shared listener through its gates, in this
@@ -156,6 +158,9 @@ func (v *visit) accepted() identify.Accepted { return v.access.Listeners[v.h.o.L
 func (v *visit) identify(accepted identify.Accepted) (*Client, bool) {
 	identity, err := v.access.Directory.Identify(v.r.Context(), v.r, v.peer, accepted)
 	if err != nil {
+		if v.r.Context().Err() == nil { // else the client has gone, which is no failure here
+			v.err = errors.Unwrap(err)
+		}
 		v.deny(deniedUnauthenticated, answerUnauthenticated(err))
 		return nil, false
 	}
@@ -200,7 +205,7 @@ func (x *exchange) admitted() bool {
 
 // deny answers a request that does not pass.
 func (v *visit) deny(reason string, a answer) {
-	d := Denial{Reason: reason, Code: a.code, Cause: a.message}
+	d := Denial{Reason: reason, Code: a.code, Cause: a.message, Err: v.err}
 	if v.identity != nil {
 		d.Client = v.identity.Client
 	}

@@ -16,10 +16,10 @@ func NewAccepted(methods []Method) Accepted {
 	return a
 }
 
-// Has tells whether the method is in the set.
+// Has reports whether the method is in the set.
 func (a Accepted) Has(m Method) bool { return a.bits&bit(m) != 0 }
 
-// tokens tells whether any kind of bearer token is in the set.
+// tokens reports whether any kind of bearer token is in the set.
 func (a Accepted) tokens() bool { return a.Has(Bearer) || a.Has(OIDC) }
 
 // String names the methods, in the order of [Methods], joined by

@@ -3,20 +3,15 @@ package identify
 import (
 	"net/http"
 	"strings"
+
+	"github.com/kuberelay/kuberelay/internal/headers"
 )
 
-const (
-	bearerScheme = "bearer"
+const bearerScheme = "bearer"
 
-	// subprotocolPrefix begins the websocket subprotocol that carries a bearer
-	// token, for clients that cannot set a header
-	// (k8s.io/apiserver/pkg/authentication/request/websocket).
-	subprotocolPrefix = "base64url.bearer.authorization.k8s.io."
-)
-
-// headers are the values of a request's headers that may carry a token, of
+// carriers are the values of a request's headers that may carry a token, of
 // every spelling of their names.
-type headers struct {
+type carriers struct {
 	authorization []string
 	subprotocols  []string // values of Sec-WebSocket-Protocol
 	upgrade       []string
@@ -25,7 +20,7 @@ type headers struct {
 
 // read gathers the headers. net/http spells names in one way; what else fills a
 // http.Header may not, and a credential must not be overlooked for that.
-func (h *headers) read(from http.Header) {
+func (h *carriers) read(from http.Header) {
 	for name, values := range from {
 		switch len(name) {
 		case len("Authorization"):
@@ -50,29 +45,16 @@ func gather(into *[]string, name, want string, values []string) {
 	}
 }
 
-// asksForWebsocket tells whether the request may become a websocket connection
+// asksForWebsocket reports whether the request may become a websocket connection
 // (RFC 6455 §4.1).
-func (h *headers) asksForWebsocket() bool {
-	return hasItem(h.upgrade, "websocket") && hasItem(h.connection, "upgrade")
-}
-
-// hasItem tells whether one of the comma-separated lists has the item, in any
-// case.
-func hasItem(lists []string, item string) bool {
-	for _, list := range lists {
-		for each := range strings.SplitSeq(list, ",") {
-			if strings.EqualFold(strings.Trim(each, " \t"), item) {
-				return true
-			}
-		}
-	}
-	return false
+func (h *carriers) asksForWebsocket() bool {
+	return headers.HasItem(h.upgrade, "websocket") && headers.HasItem(h.connection, "upgrade")
 }
 
 // bearer returns the token of the Authorization header, "" if there is no such
 // header. Whatever else the header may be is refused: a credential that is not
 // understood must not make the request one without a credential.
-func (h *headers) bearer() (string, *Refusal) {
+func (h *carriers) bearer() (string, *Refusal) {
 	switch len(h.authorization) {
 	case 0:
 		return "", nil
@@ -94,17 +76,18 @@ func (h *headers) bearer() (string, *Refusal) {
 // there is none or the request asks for no websocket. As with the API server
 // there may be one, and another subprotocol beside it that the connection can
 // then have.
-func (h *headers) subprotocolBearer() (string, *Refusal) {
+func (h *carriers) subprotocolBearer() (string, *Refusal) {
 	if len(h.subprotocols) == 0 || !h.asksForWebsocket() {
 		return "", nil
 	}
+	const prefix = headers.BearerSubprotocol
 	encoded, tokens, others := "", 0, 0
 	for _, list := range h.subprotocols {
 		for each := range strings.SplitSeq(list, ",") {
 			each = strings.Trim(each, " \t")
 			switch {
-			case len(each) >= len(subprotocolPrefix) && strings.EqualFold(each[:len(subprotocolPrefix)], subprotocolPrefix):
-				encoded = each[len(subprotocolPrefix):]
+			case len(each) >= len(prefix) && strings.EqualFold(each[:len(prefix)], prefix):
+				encoded = each[len(prefix):]
 				tokens++
 			case each != "":
 				others++
@@ -132,7 +115,7 @@ func (h *headers) subprotocolBearer() (string, *Refusal) {
 	return token, nil
 }
 
-// isToken tells whether s can be a token: visible ASCII, and some.
+// isToken reports whether s can be a token: visible ASCII, and not empty.
 func isToken(s string) bool {
 	for n := 0; n < len(s); n++ {
 		if s[n] <= ' ' || s[n] >= 0x7f {

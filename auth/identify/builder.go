@@ -101,7 +101,8 @@ func (b *builder) match(at owner, client string, m *Match) {
 }
 
 // claim makes the match the evidence's owner. It returns false if the evidence
-// has one already; that is a problem if it is another client, or told so.
+// has one already. A second claim is a problem if it is another client's or,
+// unless twice is allowed, the same client's.
 func (b *builder) claim(at owner, field string, k key, twice bool) bool {
 	first, taken := b.owners[k]
 	switch {
@@ -209,8 +210,8 @@ func (b *builder) oidc(at owner, client string, m *OIDCMatch) {
 	}
 }
 
-// checkIssuer tells whether s can be an issuer's identifier (OpenID Connect
-// Discovery 1.0 §3).
+// checkIssuer returns why s cannot be an issuer's identifier (OpenID Connect
+// Discovery 1.0 §3), nil if it can.
 func checkIssuer(s string) error {
 	u, err := url.Parse(s)
 	switch {

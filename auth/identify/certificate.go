@@ -41,7 +41,7 @@ func presentedCertificate(state *tls.ConnectionState) (*certificate, *Refusal) {
 		}
 	}
 	if best == nil {
-		return nil, refuse(ReasonInvalidCertificate, "the client certificate is not one of this listener's CA; present another, or none")
+		return nil, refuse(ReasonInvalidCertificate, "the client certificate was not issued by this listener's CA; present another, or none")
 	}
 	return best, nil
 }

@@ -35,7 +35,7 @@ func (t *idToken) read(claims map[string]json.RawMessage, now time.Time) *Refusa
 		case !ok:
 			return refuse(ReasonInvalidToken, "the ID token's "+name+" is not a time")
 		case from.After(now.Add(maxSkew)):
-			return refuse(ReasonExpired, "the ID token's "+name+" is in the future, so it does not hold yet; check the clocks")
+			return refuse(ReasonExpired, "the ID token's "+name+" is in the future, so it is not valid yet; check the clocks")
 		}
 	}
 	t.claims = make(map[string][]string, len(claims))

@@ -18,10 +18,9 @@ type Directory struct {
 	commonNames map[string]string // to the client's name
 	issuers     map[string]*audiences
 
-	minter  *Minter
-	oidc    *Issuers
-	revoked func(client string) bool
-	now     func() time.Time
+	minter *Minter
+	oidc   *Issuers
+	now    func() time.Time
 }
 
 // Options are what a Directory works with besides the clients. The zero value
@@ -37,10 +36,6 @@ type Options struct {
 
 	// LookupUser returns the user ID of a system user. Nil: os/user's.
 	LookupUser func(name string) (uid uint32, err error)
-
-	// Revoked tells whether an operator has revoked the client. It is asked
-	// with each request and must be fast. Nil: nobody is.
-	Revoked func(client string) bool
 
 	// Now is the clock. Nil: time.Now.
 	Now func() time.Time
@@ -106,7 +101,7 @@ func NewDirectory(clients []Client, o Options) (*Directory, error) {
 			tokens:      make(map[digest]*tokenEntry, len(clients)),
 			commonNames: make(map[string]string),
 			issuers:     make(map[string]*audiences),
-			minter:      o.Minter, oidc: o.OIDC, revoked: o.Revoked, now: o.Now,
+			minter:      o.Minter, oidc: o.OIDC, now: o.Now,
 		},
 	}
 	for n := range clients {
@@ -116,12 +111,6 @@ func NewDirectory(clients []Client, o Options) (*Directory, error) {
 		return nil, errors.Join(b.problems...)
 	}
 	return b.d, nil
-}
-
-// Has tells whether the client is in the Directory.
-func (d *Directory) Has(client string) bool {
-	_, ok := d.names[client]
-	return ok
 }
 
 // String says how many clients there are.

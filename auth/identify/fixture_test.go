@@ -10,7 +10,11 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/kuberelay/kuberelay/internal/headers"
 )
+
+const subprotocolPrefix = headers.BearerSubprotocol
 
 // A clock of a test: it goes when it is told to.
 type clock struct {
@@ -101,7 +105,7 @@ func subprotocol(token string) string {
 
 func local(uid uint32) *Peer { return &Peer{UID: uid, UIDKnown: true, Loopback: true} }
 
-func remote() *Peer { return &Peer{Address: "192.0.2.1:1234"} }
+func remote() *Peer { return &Peer{} }
 
 func accept(methods ...Method) Accepted { return NewAccepted(methods) }
 

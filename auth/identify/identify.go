@@ -10,16 +10,17 @@ import (
 )
 
 // Identify returns the one client that the request and its connection are
-// evidence of, or a [*Refusal]. The peer may be nil: nothing is known of it, not even that it
-// is on another machine, so tokens that hold for one user are refused.
+// evidence of, or a [*Refusal]. The peer may be nil: nothing is known of it, not
+// even that it is on another machine, so tokens that hold for one user are
+// refused.
 //
 // Everything that is presented counts: a token that is not valid is a refusal
 // even where the certificate beside it would do, and so is a second client.
 // Only the peer's uid is not presented but there of itself: where it belongs to
 // no client, other evidence decides alone.
 //
-// It waits for an issuer at most, while that issuer's keys are fetched, and
-// then not longer than ctx.
+// It waits for nothing but an issuer whose keys are being fetched, and no longer
+// than ctx.
 func (d *Directory) Identify(ctx context.Context, r *http.Request, p *Peer, accepted Accepted) (Identity, error) {
 	if p == nil {
 		p = &Peer{Loopback: true}
@@ -30,9 +31,6 @@ func (d *Directory) Identify(ctx context.Context, r *http.Request, p *Peer, acce
 	}
 	if g.count == 0 {
 		return Identity{}, nobody(p, accepted)
-	}
-	if d.revoked != nil && d.revoked(g.identity.Client) {
-		return Identity{}, revoked()
 	}
 	return g.identity, nil
 }
@@ -46,7 +44,7 @@ type gathering struct {
 }
 
 func (g *gathering) gather(ctx context.Context, r *http.Request, p *Peer, accepted Accepted) *Refusal {
-	var h headers
+	var h carriers
 	h.read(r.Header)
 	authorization, refusal := h.bearer()
 	if refusal != nil {
@@ -132,7 +130,7 @@ func (g *gathering) mintedToken(token string, p *Peer, accepted Accepted) *Refus
 		m = g.d.minter.verify(token)
 	}
 	if m == nil {
-		return refuse(ReasonInvalidToken, "the token is not one of this process: it may have restarted; kuberelay credential gets a new one")
+		return refuse(ReasonInvalidToken, "the token was not made by this process, which may have restarted; kuberelay credential gets a new one")
 	}
 	if refusal := m.from(p); refusal != nil {
 		return refusal
@@ -183,9 +181,6 @@ func (d *Directory) Review(i *Identity, now time.Time) error {
 			return refuse(ReasonUnknownClient, "what the client was recognised by ("+i.ID()+") belongs to another client now")
 		}
 	}
-	if d.revoked != nil && d.revoked(i.Client) {
-		return revoked()
-	}
 	return nil
 }
 
@@ -195,7 +190,7 @@ func nobody(p *Peer, accepted Accepted) *Refusal {
 	case accepted.Has(UID) && p.UIDKnown:
 		return unknownUID(p.UID)
 	case accepted.Has(UID) && (p.local() || accepted == NewAccepted([]Method{UID})):
-		return refuse(ReasonUIDUnknown, "the user ID of the connecting process is not known, so no client is; connect from a process of this machine, on a new connection"+
+		return uidUnknown(p, "the user ID of the connecting process is not known, so no client can be identified; connect from a process of this machine, on a new connection"+
 			orPresent(accepted))
 	}
 	return refuse(ReasonNothingPresented, "no credential was presented; this listener accepts "+accepted.String())
@@ -213,9 +208,5 @@ func notAccepted(what string, accepted Accepted) *Refusal {
 }
 
 func invalidToken() *Refusal {
-	return refuse(ReasonInvalidToken, "the bearer token is not a valid one; check it, or ask for a new one")
-}
-
-func revoked() *Refusal {
-	return refuse(ReasonRevoked, "the client has been revoked; ask an operator")
+	return refuse(ReasonInvalidToken, "the bearer token is not valid; check it, or ask for a new one")
 }

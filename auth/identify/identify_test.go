@@ -257,21 +257,30 @@ func TestEvidenceExpires(t *testing.T) {
 	}
 }
 
-func TestRevokedClientsAreRefusedAndOthersAreNot(t *testing.T) {
-	revoked := ""
-	d := newDirectory(t, team(time.Time{}), Options{Revoked: func(client string) bool { return client == revoked }})
-	i, err := d.Identify(t.Context(), request(t), local(1001), everything())
-	if err != nil {
-		t.Fatal(err)
-	}
-	revoked = "alice"
-	if err := d.Review(&i, time.Now()); reason(t, err) != ReasonRevoked {
-		t.Errorf("Review of alice: %v, want a refusal", err)
-	}
-	for token, want := range map[string]string{aliceToken: ReasonRevoked, bobToken: ""} {
-		if _, err := d.Identify(t.Context(), request(t, bearer(token)), remote(), everything()); reason(t, err) != want {
-			t.Errorf("Identify with %s: %v, want %q", token, err, want)
-		}
+func TestWhyAUserIsNotKnownIsForTheOperatorAlone(t *testing.T) {
+	const why = "SO_PEERCRED: no such thing"
+	minter := NewMinter(nil)
+	d := newDirectory(t, team(time.Time{}), Options{Minter: minter})
+	minted, _ := minter.Mint("alice", 1001, time.Minute)
+	for name, c := range map[string]struct {
+		r        *http.Request
+		accepted Accepted
+	}{
+		"no other evidence": {request(t), accept(UID)},
+		"a minted token":    {request(t, bearer(minted)), accept(Bearer)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := d.Identify(t.Context(), c.r, &Peer{Unix: true, Why: why}, c.accepted)
+			if got := reason(t, err); got != ReasonUIDUnknown {
+				t.Fatalf("refused with %q, want %q", got, ReasonUIDUnknown)
+			}
+			if cause := errors.Unwrap(err); cause == nil || !strings.Contains(cause.Error(), why) {
+				t.Errorf("the cause is %v, want %q in it", cause, why)
+			}
+			if strings.Contains(err.Error(), why) {
+				t.Errorf("the client is told %q", err)
+			}
+		})
 	}
 }
 

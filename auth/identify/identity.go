@@ -90,7 +90,7 @@ func (i *Identity) UID() (uid uint32, ok bool) {
 	return 0, false
 }
 
-// AcceptedBy tells whether all the evidence is of methods that the listener
+// AcceptedBy reports whether all the evidence is of methods that the listener
 // takes: an open stream asks it again when a listener has got other methods.
 func (i *Identity) AcceptedBy(a Accepted) bool {
 	for _, e := range i.evidence {

@@ -167,7 +167,7 @@ func (c *signatureCheck) VerifySignature(ctx context.Context, token string) ([]b
 
 func unavailable(err error) *Refusal {
 	return &Refusal{
-		Reason: ReasonIssuerUnavailable, Unavailable: true, Err: err,
+		Reason: ReasonIssuerUnavailable, Err: err,
 		Message: "the keys of the ID token's issuer cannot be fetched now, so the token cannot be verified; try again, or use another credential",
 	}
 }

@@ -210,19 +210,7 @@ func withOwnKey(t *testing.T, key any, claims map[string]any) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	raw, err := json.Marshal(claims)
-	if err != nil {
-		t.Fatal(err)
-	}
-	signed, err := signer.Sign(raw)
-	if err != nil {
-		t.Fatal(err)
-	}
-	token, err := signed.CompactSerialize()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return token
+	return serialise(t, signer, claims)
 }
 
 func TestReviewOfAnIDTokenAsksNoIssuer(t *testing.T) {

@@ -160,6 +160,12 @@ func sign(t testing.TB, algorithm jose.SignatureAlgorithm, id string, key any, c
 	if err != nil {
 		t.Fatal(err)
 	}
+	return serialise(t, signer, claims)
+}
+
+// serialise returns the claims in a token that the signer has signed.
+func serialise(t testing.TB, signer jose.Signer, claims any) string {
+	t.Helper()
 	raw, err := json.Marshal(claims)
 	if err != nil {
 		t.Fatal(err)

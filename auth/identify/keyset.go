@@ -35,13 +35,13 @@ type keySet struct {
 	fetched time.Time // when the fetch began
 }
 
-// usable tells whether tokens may be verified with the keys. The set may be
+// usable reports whether tokens may be verified with the keys. The set may be
 // nil.
 func (k *keySet) usable(now time.Time) bool {
 	return k != nil && now.Sub(k.fetched) < maxKeyAge
 }
 
-// has tells whether a key has the ID, which is not empty.
+// has reports whether a key has the ID, which is not empty.
 func (k *keySet) has(id string) bool {
 	return slices.ContainsFunc(k.keys, func(key jose.JSONWebKey) bool { return key.KeyID == id })
 }
@@ -86,7 +86,7 @@ func parseKeys(document []byte) (*keySet, error) {
 	return k, nil
 }
 
-// isVerifier tells whether the key is a public one for signatures.
+// isVerifier reports whether the key is a public one for signatures.
 func isVerifier(key *jose.JSONWebKey) bool {
 	if key.Use != "" && key.Use != "sig" {
 		return false

@@ -46,8 +46,4 @@ func TestMintedTokenThatExpiresEndsNothing(t *testing.T) {
 			t.Errorf("the uid is of %s: %v, want a refusal", name, err)
 		}
 	}
-	o.Revoked = func(client string) bool { return client == "alice" }
-	if err := newDirectory(t, team(time.Time{}), o).Review(&alone, c.now()); reason(t, err) != ReasonRevoked {
-		t.Errorf("revoked: %v, want a refusal", err)
-	}
 }

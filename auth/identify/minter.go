@@ -60,8 +60,8 @@ func newMinter(key [32]byte, now func() time.Time) *Minter {
 }
 
 // Mint returns a token of the client, which holds for ttl, in whole seconds,
-// and where the peer's user ID can be known for uid alone. That the caller may
-// have it is the caller's to know: see [Identity.UID]. The client's name has
+// and where the peer's user ID can be known for uid alone. Whether it may be handed
+// out is for the caller to decide: see [Identity.UID]. The client's name has
 // 2 KiB at most; a longer one makes a token that is not valid.
 func (m *Minter) Mint(client string, uid uint32, ttl time.Duration) (token string, expires time.Time) {
 	issued := m.now()
@@ -141,7 +141,7 @@ func (m *minted) resolve(d *Directory, _ time.Time) (string, time.Time, *Refusal
 	return m.client, m.expires, nil
 }
 
-// holds tells whether something new may come with the token.
+// holds refuses a token that has expired: nothing new may come with it.
 func (m *minted) holds(now time.Time) *Refusal {
 	if now.Before(m.expires) {
 		return nil
@@ -149,14 +149,14 @@ func (m *minted) holds(now time.Time) *Refusal {
 	return refuse(ReasonExpired, "the token has expired; kuberelay credential gets a new one")
 }
 
-// from tells whether the peer may use the token: a process of this machine must
+// from refuses a peer that may not use the token: a process of this machine must
 // be of the user that the token was made for. Of others no user is known.
 func (m *minted) from(p *Peer) *Refusal {
 	switch {
 	case !p.local():
 		return nil
 	case !p.UIDKnown:
-		return refuse(ReasonUIDUnknown, "the user ID of the connecting process is not known, and the token holds for one user alone; try again on a new connection")
+		return uidUnknown(p, "the user ID of the connecting process is not known, and the token holds for one user alone; try again on a new connection")
 	case p.UID != m.uid:
 		return refuse(ReasonUIDMismatch, "the token was made for another user than the one that this connection comes from; get your own with kuberelay credential")
 	}

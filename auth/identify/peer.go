@@ -10,20 +10,17 @@ type Peer struct {
 	// UIDKnown tells that the kernel answered for this very connection.
 	UIDKnown bool
 
-	// PID is the peer's process, 0 where it is not known. It may have been
-	// given to another process since: it is for logs only.
-	PID int32
+	// Why says why the user ID is not known: for the operator's log, and not
+	// for the client. Empty if UIDKnown.
+	Why string
 
 	// Unix tells that the connection is one of a Unix socket.
 	Unix bool
 
 	// Loopback tells that the connection is TCP of this machine with itself.
 	Loopback bool
-
-	// Address is the peer's network address, for logs.
-	Address string
 }
 
-// local tells whether the peer is a process of this machine, whose user ID the
+// local reports whether the peer is a process of this machine, whose user ID the
 // kernel knows.
 func (p *Peer) local() bool { return p.Unix || p.Loopback }

@@ -1,6 +1,6 @@
 package identify
 
-// The reasons of a [Refusal]: the values of a metric's label.
+// The reasons of a [Refusal]: the causes in the details of its answer's Status.
 const (
 	// ReasonNothingPresented: nothing was presented, and the peer is not one whose
 	// user ID could be known.
@@ -24,45 +24,30 @@ const (
 	ReasonUnknownClient = "unknown_client"
 	// ReasonConflict: the evidence belongs to more than one client.
 	ReasonConflict = "conflict"
-	// ReasonRevoked: the client was revoked by an operator.
-	ReasonRevoked = "revoked"
 	// ReasonIssuerUnavailable: the keys of a token's issuer cannot be had.
 	ReasonIssuerUnavailable = "issuer_unavailable"
 )
-
-// Reasons are all reasons that a [Refusal] may have.
-func Reasons() []string {
-	return []string{
-		ReasonNothingPresented, ReasonUIDUnknown, ReasonUIDMismatch, ReasonMalformed, ReasonMethodNotAccepted,
-		ReasonInvalidToken, ReasonInvalidCertificate, ReasonExpired, ReasonUnknownClient, ReasonConflict,
-		ReasonRevoked, ReasonIssuerUnavailable,
-	}
-}
 
 // Refusal is why nobody was recognised. Its answer is 401, whatever the reason:
 // what cannot be verified is not let in, and the API server answers so too when
 // it cannot reach an issuer.
 type Refusal struct {
-	// Reason is one of [Reasons].
+	// Reason is one of the Reason constants.
 	Reason string
 
 	// Message tells the client what is wrong and what to do. It holds nothing
 	// secret, and names no client.
 	Message string
 
-	// Unavailable tells that the cause is not the client's: the same request
-	// may be taken later.
-	Unavailable bool
-
-	// Err is the cause beneath, for the operator's log and not for the client;
-	// often nil.
+	// Err is the underlying cause, for the operator's log and not for the
+	// client; often nil. It holds nothing of what the client presented.
 	Err error
 }
 
 // Error returns the message.
 func (r *Refusal) Error() string { return r.Message }
 
-// Unwrap returns the cause beneath.
+// Unwrap returns the underlying cause.
 func (r *Refusal) Unwrap() error { return r.Err }
 
 func refuse(reason, message string) *Refusal { return &Refusal{Reason: reason, Message: message} }

@@ -23,7 +23,7 @@ type digest [sha256.Size]byte
 var emptyDigest = digest(sha256.Sum256(nil))
 
 // fingerprint returns the first 8 hex digits: enough to tell tokens apart in a
-// log, too few to say anything of one.
+// log, too few to reveal anything about one.
 func (d digest) fingerprint() string { return hex.EncodeToString(d[:4]) }
 
 // String returns the fingerprint.

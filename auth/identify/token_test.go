@@ -94,7 +94,7 @@ func FuzzBearer(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, value string) {
-		h := headers{authorization: []string{value}}
+		h := carriers{authorization: []string{value}}
 		token, refusal := h.bearer()
 		if refusal != nil {
 			return
@@ -115,7 +115,7 @@ func FuzzSubprotocol(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, value string) {
-		h := headers{subprotocols: []string{value}, upgrade: []string{"websocket"}, connection: []string{"upgrade"}}
+		h := carriers{subprotocols: []string{value}, upgrade: []string{"websocket"}, connection: []string{"upgrade"}}
 		token, refusal := h.subprotocolBearer()
 		has := strings.Contains(value, subprotocolPrefix)
 		switch {

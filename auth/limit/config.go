@@ -1,6 +1,6 @@
 package limit
 
-// Config is one client's limits. A limit of 0 is none.
+// Config is one client's limits. 0 means no limit.
 type Config struct {
 	// RequestsPerSecond is the rate of requests of any kind, on average, those
 	// that are then refused among them. Default 50.

@@ -30,8 +30,8 @@ func quote(s string) string {
 	return fmt.Sprintf("%q", s)
 }
 
-// Canonical says whether a path, escaped as it is written upstream, can be
-// read in one way only. It returns a *PathError for one that cannot:
+// Canonical checks that a path, escaped as it is written upstream, can be read
+// in one way only. It returns a *PathError for one that cannot:
 //
 //   - one that does not begin with exactly one slash;
 //   - one with an empty segment, except that one slash may end it;
@@ -169,7 +169,7 @@ func (s *segment) add(c byte) {
 	}
 }
 
-// dots says whether the segment is "." or "..", with or without parameters.
+// dots reports whether the segment is "." or "..", with or without parameters.
 func (s *segment) dots() bool { return !s.other && (s.points == 1 || s.points == 2) }
 
 // unhex reads the escape "%2F" at the beginning of s.

@@ -124,7 +124,7 @@ func (k *compiler) resources(r *Rule, compiled *rule) {
 	}
 	for i, namespace := range r.Namespaces {
 		if namespace != every && len(content.IsDNS1123Label(namespace)) > 0 {
-			k.refuse(at("namespaces", i), `%s is no name of a namespace: names are in full, and "*" alone is every one`, quote(namespace))
+			k.refuse(at("namespaces", i), `%s is not the name of a namespace: write names in full, and "*" alone is every one`, quote(namespace))
 		}
 	}
 	if r.ResourceNames != nil && len(r.ResourceNames) == 0 {
@@ -132,7 +132,7 @@ func (k *compiler) resources(r *Rule, compiled *rule) {
 	}
 	for i, name := range r.ResourceNames {
 		if strings.Contains(name, every) || name == "" || len(content.IsPathSegmentName(name)) > 0 {
-			k.refuse(at("resourceNames", i), "%s is no name: names are in full; leave resourceNames out to allow all", quote(name))
+			k.refuse(at("resourceNames", i), "%s is not a name: write names in full; leave resourceNames out to allow all", quote(name))
 		}
 	}
 	compiled.groups, compiled.namespaces, compiled.names = wordsOf(r.APIGroups), wordsOf(r.Namespaces), wordsOf(r.ResourceNames)
@@ -168,12 +168,12 @@ func resourceOf(text string) (resourcePattern, error) {
 		if strings.Contains(name, ".") {
 			return resourcePattern{}, fmt.Errorf("%s is no resource: its group goes into apiGroups", quote(text))
 		}
-		return resourcePattern{}, fmt.Errorf(`%s is no resource: write it as pods, pods/log, pods/*, */scale or *`, quote(text))
+		return resourcePattern{}, fmt.Errorf(`%s is not a resource: write it as pods, pods/log, pods/*, */scale or *`, quote(text))
 	}
 	return resourcePattern{name, sub}, nil
 }
 
-// wordProblem says whether a word cannot be that of a resource.
+// wordProblem reports whether a word cannot be that of a resource.
 func wordProblem(word string) bool { return len(content.IsDNS1123Label(word)) > 0 }
 
 func urlOf(text string) (urlPattern, error) {

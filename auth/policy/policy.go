@@ -84,7 +84,7 @@ func wordsOf(list []string) words {
 	return w
 }
 
-// none says whether there is no word in the set, so that it has not been given.
+// none reports whether there is no word in the set, so that it has not been given.
 func (w *words) none() bool { return !w.all && w.few == nil && w.many == nil }
 
 func (w *words) has(word string) bool {
@@ -97,9 +97,6 @@ func (w *words) has(word string) bool {
 	_, found := w.many[word]
 	return found
 }
-
-// Name is the policy's name in the configuration.
-func (p *Policy) Name() string { return p.name }
 
 // Decide says whether a rule of the policy allows a request. It denies what it
 // does not understand: a nil policy, a request that was not parsed, a verb

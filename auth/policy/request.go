@@ -55,7 +55,7 @@ func Parse(method, escapedPath, rawQuery string, upgrade bool) (Request, error) 
 	return Request{Info: info, Upgrade: upgrade}, nil
 }
 
-// validMethod says whether a method is a token (RFC 9110, section 5.6.2).
+// validMethod reports whether a method is a token (RFC 9110, section 5.6.2).
 func validMethod(method string) bool {
 	switch method { // the common ones at once
 	case http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodHead:
@@ -118,7 +118,7 @@ func (r *Request) natural() string {
 	return r.Info.Verb
 }
 
-// needsCreate says whether a request that stays within the API server needs
+// needsCreate reports whether a request that stays within the API server needs
 // create nevertheless.
 func (r *Request) needsCreate(verb string) bool {
 	info := r.Info
@@ -133,7 +133,7 @@ func (r *Request) needsCreate(verb string) bool {
 	return reads(verb) && (of("pods", "ephemeralcontainers") || of("serviceaccounts", "token"))
 }
 
-// reachesInside says whether the request runs something in a pod or behind the
+// reachesInside reports whether the request runs something in a pod or behind the
 // API server, in any group: KubeVirt and others name theirs alike.
 func (r *Request) reachesInside() bool {
 	if r.Info == nil || !r.Info.IsResourceRequest {
@@ -146,14 +146,14 @@ func (r *Request) reachesInside() bool {
 	return r.Info.Verb == "proxy" // the deprecated /api/v1/proxy/…
 }
 
-// alsoNatural says whether a request that needs create needs its natural verb
+// alsoNatural reports whether a request that needs create needs its natural verb
 // too: to ask for an upgrade is a header, and a server that does not know it
 // there does what the method says.
 func (r *Request) alsoNatural(natural string) bool {
 	return r.Upgrade && natural != "" && !reads(natural) && !r.reachesInside()
 }
 
-// reads says whether a verb, or an HTTP method in lower case, changes nothing.
+// reads reports whether a verb, or an HTTP method in lower case, changes nothing.
 func reads(verb string) bool {
 	switch verb {
 	case "get", "list", "watch", "head", "options":

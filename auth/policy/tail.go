@@ -60,7 +60,7 @@ func tailProblem(tail string) string {
 	return ""
 }
 
-// climbs says whether somebody who takes dot segments out of a path could be
+// climbs reports whether somebody who takes dot segments out of a path could be
 // led out of the tail by one. Who that is may decode the tail before, once or
 // twice, or not at all; may take backslashes for slashes, or not; and may
 // merge slashes, or not. So every ".." that any of them would see goes up, and

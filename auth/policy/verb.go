@@ -29,7 +29,7 @@ func verbBit(verb string) verbSet {
 	return 0
 }
 
-// requestVerb says whether requests for resources, or else for other paths,
+// requestVerb reports whether requests for resources, or else for other paths,
 // have the verb.
 func requestVerb(verb string, forResources bool) bool {
 	switch verb {

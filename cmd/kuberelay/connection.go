@@ -21,13 +21,15 @@ type connection struct {
 	missing atomic.Pointer[string] // see warnings
 }
 
-// addFlags adds the flags to fs, and those that only other commands of kubectl
-// heed to ignored.
+// addFlags adds the flags to fs, and to ignored those that have an effect on
+// other commands of kubectl only.
 func (c *connection) addFlags(fs, ignored *pflag.FlagSet) {
 	names := clientcmd.RecommendedConfigOverrideFlags("")
 	names.ClusterOverrideFlags.APIServer.ShortName = "s"
 	namespace, timeout := names.ContextOverrideFlags.Namespace, names.Timeout
 	names.ContextOverrideFlags.Namespace, names.Timeout = clientcmd.FlagInfo{}, clientcmd.FlagInfo{}
+	compression := names.ClusterOverrideFlags.DisableCompression
+	names.ClusterOverrideFlags.DisableCompression = clientcmd.FlagInfo{}
 
 	all := pflag.NewFlagSet("connection", pflag.ContinueOnError)
 	clientcmd.BindOverrideFlags(&c.overrides, all, names)
@@ -40,6 +42,7 @@ func (c *connection) addFlags(fs, ignored *pflag.FlagSet) {
 	}
 
 	namespace.BindStringFlag(ignored, new(string))
+	compression.BindBoolFlag(ignored, new(bool)) // API servers are asked for what clients ask for
 	timeout.BindStringFlag(ignored, &c.overrides.Timeout)
 }
 
@@ -113,7 +116,6 @@ var connectionFlags = []struct{ name, usage string }{
 	{"tls-server-name", "Server name to use for server certificate validation. If it is not provided, the hostname used to contact the server is used."},
 	{"insecure-skip-tls-verify", "If true, the API servers' certificates will not be checked for validity. This will make your HTTPS connections insecure."},
 	{"proxy-url", "The URL of a proxy through which to connect to the API servers."},
-	{"disable-compression", "If true, opt-out of response compression for requests that do not ask for it."},
 	{"client-certificate", "Path to a client certificate file for TLS."},
 	{"client-key", "Path to a client key file for TLS."},
 	{"token", "Bearer token for authentication to the API servers."},

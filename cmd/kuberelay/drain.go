@@ -26,7 +26,7 @@ func newUndrain(s streams) *cobra.Command {
 	return drainCommand(s, &cobra.Command{
 		Use:   "undrain CLUSTER UPSTREAM",
 		Short: "Let an API server be used again",
-		Long:  "Lets an API server be used again that kuberelay drain took out of use.",
+		Long:  "Lets an API server that kuberelay drain took out of use be used again.",
 		Example: `# After 10.0.0.11 was upgraded
 COMMAND prod 10.0.0.11:6443`,
 	}, (*admin.Client).Undrain, "%s of cluster %s is used again.\n")

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 	"k8s.io/client-go/tools/clientcmd"
 
+	"github.com/kuberelay/kuberelay/internal/joined"
 	"github.com/kuberelay/kuberelay/proxy/filter"
 )
 
@@ -75,23 +76,10 @@ func report(w io.Writer, err error) int {
 	case errors.As(err, &signal):
 		return signal.code()
 	}
-	for _, err := range flatten(err) {
+	for _, err := range joined.Errors(err) {
 		fmt.Fprintln(w, message(err))
 	}
 	return exitFailure
-}
-
-// flatten returns the errors that errors.Join made err of, at any depth.
-func flatten(err error) []error {
-	list, ok := err.(interface{ Unwrap() []error })
-	if !ok || errors.Join(list.Unwrap()...).Error() != err.Error() { // fmt.Errorf, with words of its own
-		return []error{err}
-	}
-	var all []error
-	for _, err := range list.Unwrap() {
-		all = append(all, flatten(err)...)
-	}
-	return all
 }
 
 // message words an error that ends the program as kubectl's StandardErrorMessage

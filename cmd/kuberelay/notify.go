@@ -12,6 +12,7 @@ import (
 	"github.com/kuberelay/kuberelay/admin"
 	"github.com/kuberelay/kuberelay/daemon"
 	"github.com/kuberelay/kuberelay/health"
+	"github.com/kuberelay/kuberelay/internal/joined"
 	sdnotify "github.com/kuberelay/kuberelay/internal/notify"
 )
 
@@ -52,7 +53,7 @@ func (m *serviceManager) stopping(grace time.Duration) {
 // died leaves the reason where systemctl status shows it.
 func (m *serviceManager) died(err error) {
 	if _, told := errors.AsType[interrupted](err); err != nil && !told {
-		m.failed(m.to.Status(message(flatten(err)[0])))
+		m.failed(m.to.Status(message(joined.Errors(err)[0])))
 	}
 }
 
@@ -71,8 +72,8 @@ func (m *serviceManager) hangs(err error) {
 	m.log.Error("no listener answers: the service manager kills this process and starts it again, unless that is over soon", zap.Error(err))
 }
 
-// pulse tells whether a daemon lives: whether its data path answers, not
-// whether its clusters do. Those do not come back with a restart.
+// pulse tells whether a daemon lives: whether its data path answers, not whether
+// its clusters do. Those do not come back with a restart.
 type pulse struct {
 	daemon interface {
 		Status() admin.Status

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/kuberelay/kuberelay/admin"
+	"github.com/kuberelay/kuberelay/internal/fakemanager"
 )
 
 // stub is a daemon of which only what the service manager hears matters.
@@ -83,26 +84,13 @@ func TestOneListenerThatAnswersIsAPulse(t *testing.T) {
 	}
 }
 
-// messages receives what a process tells its service manager.
+// messages receives what a process tells its service manager: the first line of
+// each message.
 func messages(t *testing.T) (socket string, next func() string) {
-	t.Helper()
-	socket = filepath.Join(t.TempDir(), "notify")
-	c, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: socket, Net: "unixgram"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { c.Close() })
+	socket, whole := fakemanager.Listen(t)
 	return socket, func() string {
 		t.Helper()
-		if err := c.SetReadDeadline(time.Now().Add(deadline)); err != nil {
-			t.Fatal(err)
-		}
-		buffer := make([]byte, 4096)
-		n, err := c.Read(buffer)
-		if err != nil {
-			t.Fatalf("no message: %v", err)
-		}
-		first, _, _ := strings.Cut(string(buffer[:n]), "\n")
+		first, _, _ := strings.Cut(whole(), "\n")
 		return first
 	}
 }

@@ -192,7 +192,7 @@ func TestGracePeriodCutsWhatIsLeft(t *testing.T) {
 	go func() { defer close(ended); ask("http://" + p.address + "/hang") }()
 	receive(t, "request upstream", asked)
 	p.signal(syscall.SIGTERM)
-	if r := p.wait(); r.code != 0 || !strings.Contains(r.stderr, `"msg":"shut down","error":`) {
+	if r := p.wait(); r.code != 0 || !strings.Contains(r.stderr, `"msg":"the grace period ended with requests in flight","error":`) {
 		t.Errorf("exit code %d, want 0 and a warning of the request; standard error:\n%s", r.code, r.stderr)
 	}
 	receive(t, "end of the request", ended)
@@ -240,7 +240,7 @@ func TestKubeconfigThatIsMissingIsNamed(t *testing.T) {
 
 func TestUnheededFlagsWarnWhereKubectlHeedsThem(t *testing.T) {
 	r := execute(t, command(t, "kuberelay", "proxy", "--port=70000", "--match-server-version", "--profile=cpu", "-n", "ns",
-		"--cache-dir=/x", "--warnings-as-errors", "--vmodule=a=1", "--request-timeout=1s", "--log_flush_frequency=1s"))
+		"--cache-dir=/x", "--warnings-as-errors", "--disable-compression", "--vmodule=a=1", "--request-timeout=1s", "--log_flush_frequency=1s"))
 	for _, want := range []string{"--match-server-version has no effect", "--profile has no effect", "invalid port"} {
 		if !strings.Contains(r.stderr, want) {
 			t.Errorf("standard error %q, want %q in it", r.stderr, want)

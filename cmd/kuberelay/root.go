@@ -34,7 +34,7 @@ func run(args []string, s streams) int {
 	return exitCode(err, report(s.err, err))
 }
 
-// isPlugin says whether kubectl called the program as its plugin.
+// isPlugin reports whether kubectl called the program as its plugin.
 func isPlugin(program string) bool { return strings.TrimSuffix(program, ".exe") == pluginName }
 
 // newCommand returns the command that a program of this name is.

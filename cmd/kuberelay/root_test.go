@@ -118,7 +118,6 @@ var kubectlProxyFlags = map[string][2]string{
 	"client-key":               {"", ""},
 	"cluster":                  {"", ""},
 	"context":                  {"", ""},
-	"disable-compression":      {"", "false"},
 	"insecure-skip-tls-verify": {"", "false"},
 	"kubeconfig":               {"", ""},
 	"password":                 {"", ""},

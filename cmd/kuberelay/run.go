@@ -99,7 +99,7 @@ func (p *program) end(d *daemon.Daemon, signals <-chan os.Signal) error {
 		select {
 		case err := <-stopped:
 			if err != nil {
-				p.log.Warn("shut down", zap.Error(err))
+				p.log.Warn("the grace period ended with requests in flight", zap.Error(err))
 			}
 			return nil
 		case s := <-signals:

@@ -187,7 +187,7 @@ func (v *viewer) trouble(err error) error {
 		_, err = io.WriteString(v.out, text)
 		return err
 	}
-	return v.screen.show(text + "What follows is of before.\n\n" + v.last)
+	return v.screen.show(text + "The last known status follows.\n\n" + v.last)
 }
 
 // verdict is what is wrong, nil if nothing is.

@@ -218,7 +218,7 @@ func TestWatchWaitsForAProcessThatRestarts(t *testing.T) {
 		return home + strings.Join(lines, clearLine+"\r\n") + clearLine + clearBelow
 	}
 	want := frame("12:00:00, every 2s; Ctrl-C ends", "", "kuberelay v1, up 0s") +
-		frame("12:00:00 kuberelay is not running", "What follows is of before.", "", "kuberelay v1, up 0s")
+		frame("12:00:00 kuberelay is not running", "The last known status follows.", "", "kuberelay v1, up 0s")
 	if d := cmp.Diff(want, out.String()); d != "" {
 		t.Error(d)
 	}

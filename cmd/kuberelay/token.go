@@ -36,7 +36,7 @@ For match of %s in the configuration, with an expiry if it is to have one:
 			return err
 		},
 	}
-	cmd.Flags().StringVar(&name, "name", "", "Name of the client, for the words around the token.")
+	cmd.Flags().StringVar(&name, "name", "", "Name of the client, for the text around the token.")
 	complete(cmd, "name")
 	return cmd
 }

@@ -48,7 +48,7 @@ func (t traces) end(err error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), lastSpans)
 	defer cancel()
 	if lost := t.on.Stop(ctx); lost != nil {
-		t.log.Warn("shut down", zap.Error(lost))
+		t.log.Warn("the last spans were not sent", zap.Error(lost))
 	}
 	return err
 }

@@ -12,16 +12,17 @@ package archtest
 var imports = map[string][]string{
 	"cmd/kuberelay": {
 		"daemon", "config", "admin", "auth/identify", "gossip", "health", "proxy", "proxy/filter",
-		"internal/doctor", "internal/listen", "internal/logging", "internal/notify", "internal/tracing",
+		"internal/doctor", "internal/joined", "internal/listen", "internal/logging", "internal/notify", "internal/tracing",
 	},
 	"daemon": {
 		"config", "proxy", "proxy/filter", "proxy/static", "balancer", "health", "audit", "gossip", "admin",
 		"auth", "auth/identify", "auth/limit", "auth/policy",
-		"internal/apigroups", "internal/endpoints", "internal/h1", "internal/listen", "internal/logging", "internal/peer",
+		"internal/apigroups", "internal/endpoints", "internal/filestate", "internal/h1", "internal/listen", "internal/logging", "internal/peer",
 	},
 	"config": {
 		"proxy", "proxy/filter", "balancer", "health", "audit", "gossip", "admin",
-		"auth", "auth/identify", "auth/limit", "auth/policy", "internal/listen", "internal/strict",
+		"auth", "auth/identify", "auth/limit", "auth/policy",
+		"internal/joined", "internal/listen", "internal/secretfile", "internal/strict",
 	},
 	"proxy": {
 		"proxy/filter", "proxy/static", "balancer", "audit", "auth", "auth/identify", "auth/limit", "auth/policy",
@@ -32,36 +33,42 @@ var imports = map[string][]string{
 	"proxy/static":  {},
 	"balancer":      {},
 	"health":        {},
-	"auth":          {},
-	"auth/identify": {},
+	"auth":          {"internal/filestate", "internal/headers", "internal/program"},
+	"auth/identify": {"internal/headers"},
 	"auth/limit":    {},
 	"auth/policy":   {},
 	"audit":         {},
-	"gossip":        {},
-	"admin":         {},
+	"gossip":        {"internal/program", "internal/secretfile"},
+	"admin":         {"internal/joined"},
 
 	"internal/apigroups":     {},
 	"internal/archtest":      {},
 	"internal/cmd/schemagen": {"config", "internal/strict", "audit", "auth", "auth/identify", "auth/policy"},
 	"internal/cmd/testcount": {},
 	"internal/doctor": {
-		"config", "auth", "auth/identify", "admin", "internal/endpoints", "internal/listen",
+		"config", "auth", "auth/identify", "admin", "internal/endpoints", "internal/listen", "internal/secretfile",
 	},
-	"internal/endpoints": {},
-	"internal/fakeapi":   {},
-	"internal/h1":        {},
-	"internal/leaktest":  {},
-	"internal/listen":    {},
-	"internal/logging":   {},
-	"internal/notify":    {},
-	"internal/peer":      {},
-	"internal/strict":    {},
-	"internal/tracing":   {},
+	"internal/endpoints":   {},
+	"internal/filestate":   {},
+	"internal/program":     {},
+	"internal/fakeapi":     {},
+	"internal/fakemanager": {},
+	"internal/h1":          {},
+	"internal/headers":     {},
+	"internal/joined":      {},
+	"internal/leaktest":    {},
+	"internal/listen":      {},
+	"internal/logging":     {},
+	"internal/notify":      {},
+	"internal/peer":        {},
+	"internal/secretfile":  {},
+	"internal/strict":      {},
+	"internal/tracing":     {},
 }
 
 // testImports are the packages that any test may import besides those that
 // its package may, and its own.
-var testImports = []string{"internal/fakeapi", "internal/leaktest"}
+var testImports = []string{"internal/fakeapi", "internal/fakemanager", "internal/leaktest"}
 
 // A ban keeps an import out of packages that have a reason to live without it.
 type ban struct {

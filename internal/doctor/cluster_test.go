@@ -83,7 +83,7 @@ func TestTroubleWithAServer(t *testing.T) {
 		"it is reached without TLS":                     {options: fakeapi.Options{Plain: true}, change: func(r *rest.Config) { r.CAData = nil }, check: "kubeconfig", verdict: Warning, text: "is not encrypted", do: "use https"},
 		"the user has no credential":                    {change: func(r *rest.Config) { r.BearerToken = "" }, check: "credential", verdict: Warning, text: "anonymous", do: "give the kubeconfig a user"},
 		"API groups are forbidden":                      {trouble: answers("GET /apis", 403), check: "api-groups", verdict: Warning, text: "may not ask for them (403)", do: "system:discovery"},
-		"API groups are none":                           {trouble: answers("GET /apis", 200), check: "api-groups", verdict: Warning, text: "no list of groups", do: "is it an API server?"},
+		"API groups are none":                           {trouble: answers("GET /apis", 200), check: "api-groups", verdict: Warning, text: "not a list of groups", do: "is it an API server?"},
 		"endpoints are forbidden":                       {trouble: answers("GET "+slicesPath, 403), check: "discovery", verdict: Warning, text: "does not say which API servers it has (403)", do: "discovery.mode"},
 		"endpoints are none":                            {trouble: answers("GET "+slicesPath, 200), check: "discovery", verdict: Warning, text: "EndpointSlices", do: "discovery.mode"},
 		"the cluster names a server nobody can reach":   {trouble: func(_ *testing.T, s *fakeapi.Server) { s.SetEndpoints("127.0.0.1:1") }, check: "tcp", verdict: Warning, text: "connection refused", do: "nothing listens there"},

@@ -62,7 +62,7 @@ func (d *doctor) groups(ctx context.Context, f *findings, s *site) {
 	case a.code != http.StatusOK:
 		f.warn("api-groups", do, "the kubeconfig's user may not ask for them (%d)", a.code)
 	case json.Unmarshal(a.body, &list) != nil || len(list.Groups) == 0:
-		f.warn("api-groups", "is it an API server?", "the answer to /apis is no list of groups")
+		f.warn("api-groups", "is it an API server?", "the answer to /apis is not a list of groups")
 	default:
 		f.ok("api-groups", "%s besides the core group", count(len(list.Groups), "group"))
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/kuberelay/kuberelay/auth"
 	"github.com/kuberelay/kuberelay/config"
+	"github.com/kuberelay/kuberelay/internal/secretfile"
 )
 
 // ownUser is what to do where another user may do what this one may not.
@@ -56,7 +57,7 @@ func secrets(f *findings, cfg *config.Configuration) {
 	paths = slices.Compact(paths)
 	good := 0
 	for _, path := range paths {
-		if err := auth.CheckSecretFile(path); err != nil {
+		if err := secretfile.Check(path); err != nil {
 			f.fail("secret-files", "let kuberelay's user read it, and nobody else", "%v", err)
 			continue
 		}
@@ -85,7 +86,7 @@ func socketDirectory(f *findings, check, socket string) {
 	}
 }
 
-// writable says whether a file can be written, or made.
+// writable examines whether a file can be written, or made.
 func writable(f *findings, check, path, otherwise string) {
 	file, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
 	if err == nil {

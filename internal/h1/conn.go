@@ -86,7 +86,6 @@ func (t *Transport) dial(ctx context.Context) (*conn, *Error) {
 	nc, err := t.o.Dial(dialCtx, "tcp", t.o.Address)
 	cancel()
 	if err != nil {
-		t.dialErrors.Add(1)
 		return nil, &Error{Phase: PhaseDial, Addr: t.o.Address, Err: ended(ctx, err)}
 	}
 	c := &conn{t: t, sock: newSocket(nc)}
@@ -101,7 +100,6 @@ func (t *Transport) dial(ctx context.Context) (*conn, *Error) {
 		err := tc.HandshakeContext(tlsCtx)
 		cancel()
 		if err != nil {
-			t.dialErrors.Add(1)
 			err = ended(ctx, c.blame(err))
 			t.discard(c, false)
 			return nil, &Error{Phase: PhaseHandshake, Addr: t.o.Address, Err: err}

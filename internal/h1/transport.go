@@ -21,13 +21,7 @@ type Transport struct {
 	retired  bool               // Close was called
 	cuts     uint64             // how often CloseConnections ran
 
-	dials, dialErrors, reuses atomic.Uint64
-}
-
-// Stats are a Transport's counts.
-type Stats struct {
-	Open, Idle                int    // connections now; Open includes Idle and upgraded ones
-	Dials, DialErrors, Reuses uint64 // since New
+	dials, reuses atomic.Uint64 // by which tests tell how requests were sent
 }
 
 // New returns a Transport. It opens nothing yet, and has no goroutine.
@@ -109,14 +103,4 @@ func (t *Transport) checkout(ctx context.Context, fresh bool, timeout time.Durat
 	}
 	c.arm(time.Now(), timeout)
 	return c, nil
-}
-
-// Stats returns the current counts.
-func (t *Transport) Stats() Stats {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return Stats{
-		Open: len(t.conns), Idle: len(t.idle),
-		Dials: t.dials.Load(), DialErrors: t.dialErrors.Load(), Reuses: t.reuses.Load(),
-	}
 }

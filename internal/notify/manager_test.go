@@ -11,34 +11,12 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/kuberelay/kuberelay/internal/fakemanager"
 )
 
-// listening makes this test the service manager of a process, and returns the
-// messages of that.
-func listening(t *testing.T) (socket string, next func() string) {
-	t.Helper()
-	socket = filepath.Join(t.TempDir(), "notify")
-	c, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: socket, Net: "unixgram"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { c.Close() })
-	return socket, func() string {
-		t.Helper()
-		if err := c.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
-			t.Fatal(err)
-		}
-		buffer := make([]byte, 4096)
-		n, err := c.Read(buffer)
-		if err != nil {
-			t.Fatalf("no message: %v", err)
-		}
-		return string(buffer[:n])
-	}
-}
-
 func TestMessages(t *testing.T) {
-	socket, next := listening(t)
+	socket, next := fakemanager.Listen(t)
 	m := &Manager{socket: socket}
 	for _, c := range []struct {
 		name string

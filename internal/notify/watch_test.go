@@ -7,10 +7,12 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/kuberelay/kuberelay/internal/fakemanager"
 )
 
 func TestRunFeedsTheWatchdogWhileTheCheckPasses(t *testing.T) {
-	socket, next := listening(t)
+	socket, next := fakemanager.Listen(t)
 	m := &Manager{socket: socket, watchdog: 90 * time.Millisecond}
 	ctx, cancel := context.WithCancel(t.Context())
 	answers := make(chan error) // of the check, in the order it is asked
@@ -59,7 +61,7 @@ func TestRunFeedsTheWatchdogWhileTheCheckPasses(t *testing.T) {
 }
 
 func TestFeedBoundsTheCheck(t *testing.T) {
-	socket, _ := listening(t)
+	socket, _ := fakemanager.Listen(t)
 	m := &Manager{socket: socket, watchdog: 30 * time.Millisecond}
 	err := m.feed(t.Context(), Watch{
 		Check:  func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() },
@@ -71,7 +73,7 @@ func TestFeedBoundsTheCheck(t *testing.T) {
 }
 
 func TestTellSaysWhatIsNewAlone(t *testing.T) {
-	socket, next := listening(t)
+	socket, next := fakemanager.Listen(t)
 	m := &Manager{socket: socket}
 	told := ""
 	for _, s := range []string{"1/3", "1/3", "2/3"} {

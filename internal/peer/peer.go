@@ -13,9 +13,6 @@ type Peer struct {
 	// UID is the peer's effective user ID, as this process's user namespace
 	// numbers it. It means something only if Known.
 	UID uint32
-	// PID is the peer's process ID when it connected, for logs: it may be
-	// another process's by now. 0 if the kernel does not tell, as on TCP.
-	PID int32
 	// Known tells whether UID is the peer's. Nothing follows from a peer that
 	// is not known, least of all that it is root or comes from elsewhere.
 	Known bool

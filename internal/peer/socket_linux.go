@@ -32,7 +32,7 @@ func ofUnix(fd int) Peer {
 	case unmapped(cred.Uid):
 		p.Why = whyUnmapped(cred.Uid)
 	default:
-		p.UID, p.PID, p.Known = cred.Uid, cred.Pid, true
+		p.UID, p.Known = cred.Uid, true
 	}
 	return p
 }
@@ -77,7 +77,7 @@ func ofTCP(fd int, sockname unix.Sockaddr, d *diag) Peer {
 	return p
 }
 
-// loopback tells whether nothing from another machine can arrive between two
+// loopback reports whether nothing from another machine can arrive between two
 // addresses: the kernel drops what comes from outside with a loopback address,
 // or with the receiver's own. Two addresses of this machine that differ are not
 // enough. One that another machine has taken over, as a virtual IP, can still

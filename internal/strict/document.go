@@ -35,12 +35,6 @@ func (d *Document) Position(path string) (line, column int) {
 	return line, column
 }
 
-// Line returns the line of the field at path, as [Document.Position] does.
-func (d *Document) Line(path string) int {
-	line, _ := d.Position(path)
-	return line
-}
-
 // Has reports whether the field at path was written.
 func (d *Document) Has(path string) bool {
 	if d == nil || d.root == nil {

@@ -67,16 +67,10 @@ const (
 	Host   Rule = "host"
 )
 
-// Allowed reports whether a request passes: no reject list matches, and the
-// accept lists match both its path and its host. The path is the decoded one
-// without a listener's API prefix; the host is as in [net/http.Request.Host],
-// port included.
-func (f *Filter) Allowed(method, path, host string) bool {
-	return f.Broken(method, path, host) == ""
-}
-
-// Broken returns the first rule that a request breaks, "" for one that passes.
-// The arguments are those of [Filter.Allowed].
+// Broken returns the first rule that a request breaks, "" for one that passes:
+// no reject list matches, and the accept lists match both its path and its host.
+// The path is the decoded one without a listener's API prefix; the host is as in
+// [net/http.Request.Host], port included.
 func (f *Filter) Broken(method, path, host string) Rule {
 	switch {
 	case f.disabled:

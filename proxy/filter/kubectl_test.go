@@ -74,7 +74,7 @@ func TestDefaultsAreKubectls(t *testing.T) {
 func TestAnswersAreKubectlsToTheByte(t *testing.T) {
 	f := mustNew(t, filter.DefaultConfig())
 	ours := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !f.Allowed(r.Method, r.URL.Path, r.Host) {
+		if f.Broken(r.Method, r.URL.Path, r.Host) != "" {
 			filter.Forbidden(w)
 			return
 		}

@@ -138,9 +138,6 @@ func (s *Server) Address() string { return loopback(s.port) }
 // PID is the server's process ID, 0 when it is not running.
 func (s *Server) PID() int { return s.pid() }
 
-// LogFile holds the log of the server, of all its runs.
-func (s *Server) LogFile() string { return s.component.logFile }
-
 // State says what was done to the server.
 func (s *Server) State() State {
 	s.mu.Lock()

@@ -69,8 +69,8 @@ func TestThePageShowsTheStatus(t *testing.T) {
 	p := chromium.open(t, r.base, desk)
 	p.await(shown)
 	for selector, want := range map[string][]string{
-		"header":        {"kuberelay bastion-1", "v0.3.0, up 3 d"},
-		"#warnings":     {"The last reload was refused 5 min ago", "did you mean \"read-only\"?", "Credential eks: the last refresh failed", "Peer bastion-2 has another configuration.", "UDP to peer bastion-2 is blocked", "Peer bastion-3 does not answer.",
+		"header": {"kuberelay bastion-1", "v0.3.0, up 3 d"},
+		"#warnings": {"The last reload was refused 5 min ago", "did you mean \"read-only\"?", "Credential eks: the last refresh failed", "Peer bastion-2 has another configuration.", "UDP to peer bastion-2 is blocked", "Peer bastion-3 does not answer.",
 			"Two instances are named bastion-3, at 10.1.0.3:7946 and 10.1.0.9:7946",
 			"Audit events cannot be written, and requests that change something are refused: audit log /var/log/kuberelay/audit.jsonl: no space left on device."},
 		"#totals":       {"4 requests, 47 watches, 2 log follows, 1 upgrade"},

@@ -57,7 +57,7 @@ func TestRowsSayWhatTheSourceSays(t *testing.T) {
 		"a field that must be written": "| `mode` | `single`, `shared` | **required** | how clients are told apart",
 		"a default of the source":      "| `gracePeriod` | duration | `10s` | the time that",
 		"a default of the comment":     "| `timeout` | duration | 20s | bounds one run",
-		"a default that is both":       "| `budget` | number | `0.2` | the share of requests, over 10 s, that may be retries; a few are always allowed. |",
+		"a default that is both":       "| `budget` | number | `0.2` | the share of the requests of the last 10 s that may be retries, ",
 		"a default of a named type":    "| `policy` | `sticky`, `least-request`, `round-robin`, `random` | `sticky` | ",
 		"a list of patterns":           "| `acceptHosts` | list: string | `['^localhost$', '^127\\.0\\.0\\.1$', '^\\[::1\\]$']` | tried on",
 		"a section inside":             "| `tls` | [fields](#listenerstls) |  | needed for",

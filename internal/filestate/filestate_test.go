@@ -1,4 +1,4 @@
-package auth
+package filestate
 
 import (
 	"os"
@@ -41,6 +41,11 @@ func TestChangesOfFilesAreSeen(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, true},
+		"another mode": {func(dir string) {
+			if err := os.Chmod(filepath.Join(dir, "a"), 0o400); err != nil {
+				t.Fatal(err)
+			}
+		}, true},
 		"gone": {func(dir string) {
 			if err := os.Remove(filepath.Join(dir, "a")); err != nil {
 				t.Fatal(err)
@@ -57,11 +62,11 @@ func TestChangesOfFilesAreSeen(t *testing.T) {
 				t.Fatal(err)
 			}
 			paths := []string{filepath.Join(dir, "a"), filepath.Join(dir, "link"), filepath.Join(dir, "later")}
-			before := look(paths)
+			before := Look(paths)
 			c.change(dir)
-			after := look(paths)
-			if got := !before.unchanged(&after); got != c.seen {
-				t.Errorf("change seen = %t, want %t", got, c.seen)
+			after := Look(paths)
+			if got := !before.Unchanged(&after); got != c.seen || got == before.Same(&after) {
+				t.Errorf("change seen = %t, same = %t, want %t", got, before.Same(&after), c.seen)
 			}
 		})
 	}
@@ -71,16 +76,19 @@ func TestFileJustWrittenIsReadOnceMore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "a")
 		touch(t, path, "1", time.Now())
-		first := look([]string{path})
+		first := Look([]string{path})
 		touch(t, path, "2", time.Now()) // looks the same
-		second := look([]string{path})
-		if first.unchanged(&second) {
+		second := Look([]string{path})
+		if first.Unchanged(&second) {
 			t.Error("a file written again in the same instant counts as unchanged")
 		}
-		advance(coarseTime)
-		third := look([]string{path})
-		fourth := look([]string{path})
-		if !third.unchanged(&fourth) {
+		if !first.Same(&second) {
+			t.Error("a file that looks the same does not count as the same")
+		}
+		<-time.After(coarseTime)
+		third := Look([]string{path})
+		fourth := Look([]string{path})
+		if !third.Unchanged(&fourth) {
 			t.Error("a file is read again and again long after it was written")
 		}
 	})
@@ -91,7 +99,7 @@ func TestFileIsReadWhenItIsQuiet(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "a")
 		start := time.Now()
 		touch(t, path, "1", start)
-		lookQuietly(t.Context(), []string{path})
+		LookQuietly(t.Context(), []string{path})
 		if waited := time.Since(start); waited != quietTime {
 			t.Errorf("waited %s after the write, want %s", waited, quietTime)
 		}
@@ -101,7 +109,7 @@ func TestFileIsReadWhenItIsQuiet(t *testing.T) {
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			lookQuietly(t.Context(), []string{path})
+			LookQuietly(t.Context(), []string{path})
 		}()
 		for writing := true; writing; {
 			select {
@@ -116,7 +124,7 @@ func TestFileIsReadWhenItIsQuiet(t *testing.T) {
 		}
 		touch(t, path, "1", time.Now().Add(time.Hour))
 		start = time.Now()
-		lookQuietly(t.Context(), []string{path})
+		LookQuietly(t.Context(), []string{path})
 		if waited := time.Since(start); waited != 0 {
 			t.Errorf("waited %s for a file from the future", waited)
 		}
@@ -128,14 +136,41 @@ func TestEmptiedFiles(t *testing.T) {
 	a, b := filepath.Join(dir, "a"), filepath.Join(dir, "b")
 	touch(t, a, "1", time.Now())
 	touch(t, b, "", time.Now())
-	before := look([]string{a, b})
-	same := look([]string{a, b})
-	if path, found := before.emptied(&same); found {
+	before := Look([]string{a, b})
+	same := Look([]string{a, b})
+	if path, found := before.Emptied(&same); found {
 		t.Errorf("%s counts as emptied", path)
 	}
 	touch(t, a, "", time.Now())
-	empty := look([]string{a, b})
-	if path, found := before.emptied(&empty); !found || path != a {
-		t.Errorf("emptied = %q, %t, want %q", path, found, a)
+	empty := Look([]string{a, b})
+	if path, found := before.Emptied(&empty); !found || path != a {
+		t.Errorf("Emptied() = %q, %t, want %q", path, found, a)
+	}
+}
+
+func TestPartsOfAState(t *testing.T) {
+	dir := t.TempDir()
+	a, b := filepath.Join(dir, "a"), filepath.Join(dir, "b")
+	old := time.Now().Add(-time.Hour)
+	touch(t, a, "1", old)
+	both := Look([]string{a, b})
+	part := both.Of([]string{a, filepath.Join(dir, "unknown")})
+	if want := Look([]string{a}); !want.Unchanged(&part) {
+		t.Errorf("the part of one file is %v, want %v", part, want)
+	}
+	touch(t, a, "12", old)
+	touch(t, b, "1", old)
+	later := Look([]string{a, b})
+	part.Add(later)
+	if part.Unchanged(&later) {
+		t.Error("what was known was replaced")
+	}
+	if later := later.Of([]string{b}); !later.Unchanged(new(part.Of([]string{b}))) {
+		t.Error("what was not known was not taken over")
+	}
+	var none State
+	none.Add(later)
+	if !none.files[a].ModTime().Equal(old) {
+		t.Error("nothing was added to the zero value")
 	}
 }

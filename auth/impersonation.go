@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -74,6 +75,40 @@ func escapeExtraKey(key string) string {
 		b.WriteByte(c)
 	}
 	return b.String()
+}
+
+// as returns whom the set stands for; nil for nobody.
+func (set impersonation) as() *As {
+	if len(set) == 0 {
+		return nil
+	}
+	a := &As{headers: set}
+	for _, h := range set {
+		switch h.name {
+		case impersonateUser:
+			a.user = h.values[0]
+		case impersonateUID:
+			a.uid = h.values[0]
+		case impersonateGroup:
+			a.groups = h.values
+		default:
+			if a.extra == nil {
+				a.extra = make(map[string][]string)
+			}
+			a.extra[extraKey(h.name)] = h.values
+		}
+	}
+	return a
+}
+
+// extraKey undoes escapeExtraKey, except for the case of letters, which header
+// names do not keep.
+func extraKey(name string) string {
+	key := strings.ToLower(strings.TrimPrefix(name, impersonateExtraPrefix))
+	if decoded, err := url.PathUnescape(key); err == nil {
+		return decoded
+	}
+	return key
 }
 
 // identity covers all of the set.

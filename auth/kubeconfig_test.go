@@ -123,6 +123,34 @@ func TestImpersonationOfTheKubeconfig(t *testing.T) {
 	}
 }
 
+func TestLeaseSaysAsWhomItCalls(t *testing.T) {
+	for name, c := range map[string]struct{ user, want Impersonation }{
+		"nobody": {},
+		"a user": {Impersonation{User: "alice"}, Impersonation{User: "alice"}},
+		"all of it": {
+			Impersonation{User: "alice", UID: "1", Groups: []string{"a", "b"}, Extra: map[string][]string{"Example.org/Tea%m": {"x", "y"}}},
+			Impersonation{User: "alice", UID: "1", Groups: []string{"a", "b"}, Extra: map[string][]string{"example.org/tea%m": {"x", "y"}}},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := openFixture(t, kubeconfig("https://127.0.0.1", clientcmdapi.AuthInfo{
+				Token: "t", Impersonate: c.user.User, ImpersonateUID: c.user.UID, ImpersonateGroups: c.user.Groups, ImpersonateUserExtra: c.user.Extra,
+			}))
+			l, err := f.Lease(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			as := l.As()
+			if nobody := name == "nobody"; nobody != (as == nil) {
+				t.Fatalf("as %+v", as)
+			}
+			if diff := cmp.Diff(c.want, Impersonation{User: as.User(), UID: as.UID(), Groups: as.Groups(), Extra: as.Extra()}); diff != "" {
+				t.Errorf("want -, got +:\n%s", diff)
+			}
+		})
+	}
+}
+
 func TestRunTakesUpAChangedKubeconfig(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := openFixture(t, kubeconfig("https://127.0.0.1", clientcmdapi.AuthInfo{Token: "one"}))

@@ -99,6 +99,11 @@ func (l *Lease) Authorization() Secret {
 	return Secret{}
 }
 
+// As returns as whom requests are made (--as and what belongs to it); nil: as
+// the credential's own user. Keys of extras are as the API server reads them, in
+// lower case.
+func (l *Lease) As() *As { return l.carried().impersonation.as() }
+
 // noHeaders is what a lease that is nil carries.
 var noHeaders leaseHeaders
 

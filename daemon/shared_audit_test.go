@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/kuberelay/kuberelay/auth"
 	"github.com/kuberelay/kuberelay/config"
 	"github.com/kuberelay/kuberelay/internal/fakeapi"
 )
@@ -175,5 +176,26 @@ func TestSharedWithoutARecordNothingChanges(t *testing.T) {
 	w.send(lines("POST /kuberelay/v1/credential HTTP/1.1\nHost: x\nContent-Length: 0"))
 	if got := w.receive("POST"); got.Code != 503 || strings.Contains(got.Body, "token\":") {
 		t.Errorf("a token was made off the record: %d %s", got.Code, got.Body)
+	}
+}
+
+// TestSharedImpersonationOfAKubeconfigIsOnRecord has a grant say nothing of as
+// whom the cluster is called, and the credential's kubeconfig say it.
+func TestSharedImpersonationOfAKubeconfigIsOnRecord(t *testing.T) {
+	t.Parallel()
+	r := startTeam(t, 1, func(r *team, cfg *config.Configuration) {
+		path := r.file("as.kubeconfig", `{"apiVersion": "v1", "kind": "Config", "current-context": "c",
+			"clusters": [{"name": "c", "cluster": {"server": "https://127.0.0.1:1"}}],
+			"contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+			"users": [{"name": "u", "user": {"token": "`+brokerToken+`", "as": "robot", "as-groups": ["machines"]}}]}`)
+		with(cfg, "carol", auth.CredentialConfig{Name: "as", Kubeconfig: &auth.KubeconfigRef{Path: path}})
+	})
+	got := r.ask(t, "GET "+pods+" HTTP/1.1\nHost: localhost\n"+markHeader+": as"+bearer(carolToken))
+	if arrived := r.arrived("as"); got.Code != 200 || len(arrived) != 1 || arrived[0].Header.Get("Impersonate-User") != "robot" {
+		t.Fatalf("answer %d %s, arrived %+v", got.Code, got.Body, arrived)
+	}
+	e := r.awaitEvent("ResponseComplete", func(e event) bool { return e.User.Username == "carol" })
+	if e.ImpersonatedUser == nil || e.ImpersonatedUser.Username != "robot" || !slices.Equal(e.ImpersonatedUser.Groups, []string{"machines"}) {
+		t.Errorf("event %+v", e)
 	}
 }

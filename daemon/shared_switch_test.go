@@ -53,7 +53,7 @@ func TestListenerThatBecomesSharedEndsWhatIsHeld(t *testing.T) {
 }
 
 // TestListenerThatIsRemovedEndsItsTunnels removes a single listener: its tunnels
-// get the grace time.
+// get the grace time, and what is open at others notices nothing.
 func TestListenerThatIsRemovedEndsItsTunnels(t *testing.T) {
 	t.Parallel()
 	single := true
@@ -64,10 +64,12 @@ func TestListenerThatIsRemovedEndsItsTunnels(t *testing.T) {
 		}
 	})
 	r.all("GET "+podExec, fakeapi.Upgrade(greeting))
-	tunnel := r.anonymousTunnel("single")
+	watched := r.Servers[0].Watch(pods, nil)
+	tunnel, watch := r.anonymousTunnel("single"), r.watch(aliceToken)
 	single = false
 	r.reload(func(*config.Configuration) {})
 	tunnel.rest() // fails when it stays open
+	watch.wantOpen(func() { watched.Send("ADDED", map[string]any{}) })
 }
 
 // TestClusterThatIsReplacedEndsItsTunnels gives a cluster another kubeconfig: the

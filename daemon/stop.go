@@ -34,12 +34,13 @@ func (d *Daemon) shutdown(ctx context.Context) error {
 	d.events.Add(admin.Event{Kind: admin.EventProcess, Text: "stopping"})
 	d.mesh.announceLeave()
 	p.closeListeners()
+	d.registry.Drain()
 	err := d.finish(ctx, p)
 	d.stopParts(ctx, p)
 	return errors.Join(err, p.audit.Close())
 }
 
-// closeListeners stops accepting, and then ends the watches: a client that
+// closeListeners stops accepting, and has new watches end: a client that
 // reconnects when its watch ends must not come here again.
 func (p *parts) closeListeners() {
 	for _, l := range p.listeners {

@@ -45,9 +45,15 @@ type choice struct {
 // more is false, or it returns the choice for another attempt.
 func (x *exchange) attempt(a balancer.Attempt[*Upstream]) (next choice, more bool) {
 	u := a.Value()
-	if !x.leaseFor(u) {
+	switch x.leaseFor(u) {
+	case leaseFits:
+	case leaseUnfit:
 		x.skip(a)
 		return choice{}, true
+	case leaseGone:
+		x.giveBack(a)
+		x.failCredential(x.err)
+		return choice{}, false
 	}
 	if x.inTheClear(u) {
 		x.giveBack(a)
@@ -79,6 +85,7 @@ func (x *exchange) attempt(a balancer.Attempt[*Upstream]) (next choice, more boo
 // error, and tells it to health, metrics and traces.
 func (x *exchange) judge(ctx context.Context, u *Upstream, resp *http.Response, err error, sent time.Time) (v verdict) {
 	firstByte := time.Duration(-1)
+	x.err = err // an earlier attempt's no longer tells why there is no answer
 	if err != nil {
 		v = judgeError(ctx, err)
 	} else {
@@ -126,7 +133,6 @@ func (x *exchange) again(a balancer.Attempt[*Upstream], v verdict, resp *http.Re
 	if (next.ok || resp == nil || v.resend == resendAny) && x.afford(v) {
 		a.Report(v.breaker)
 		discard(resp)
-		x.err = err
 		x.uncertain = x.uncertain || v.resend != resendAny
 		x.request.Fresh = x.request.Fresh || v == verdictStale // the others may be as stale
 		x.countRetry(v)

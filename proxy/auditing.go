@@ -29,6 +29,7 @@ const (
 	annotationUpgrade     = "kuberelay/upgrade-protocol"
 	annotationBytes       = "kuberelay/bytes-out"
 	annotationCloseReason = "kuberelay/close-reason"
+	annotationCause       = "kuberelay/cause"
 )
 
 // audit writes the one event of a request that the gates answer. It is false
@@ -129,13 +130,17 @@ func (x *exchange) auditComplete(rec *Record) {
 	if e.Code == 0 {
 		e.Code = StatusClientClosed
 	}
-	if x.err != nil {
+	switch {
+	case x.given.code != 0: // what the client reads, and so nothing that only the log may say
+		e.Reason, e.Message = string(x.given.reason), x.given.message
+	case x.err != nil:
 		e.Message = messageOf(x.err)
 	}
 	e.Annotations = append(e.Annotations,
 		audit.Annotation{Key: annotationUpstream, Value: x.upstream},
 		audit.Annotation{Key: annotationAttempts, Value: strconv.Itoa(x.attempts)},
 		audit.Annotation{Key: annotationBytes, Value: strconv.FormatInt(x.bytes, 10)},
+		audit.Annotation{Key: annotationCause, Value: string(x.given.cause)},
 		audit.Annotation{Key: annotationCloseReason, Value: string(rec.CloseReason)})
 	_ = log.Write(&e) // counted and logged there
 }
@@ -149,8 +154,12 @@ func (x *exchange) event(stage audit.Stage) audit.Event {
 		SourceIP: peerIP(x.r), UserAgent: x.r.UserAgent(),
 		RequestReceived: x.start, Timestamp: time.Now(),
 	}
-	if c.As != nil {
-		e.Impersonated = &audit.User{Username: c.As.User(), UID: c.As.UID(), Groups: c.As.Groups(), Extra: c.As.Extra()}
+	as := c.As
+	if as == nil {
+		as = x.lease.As() // a kubeconfig's as:
+	}
+	if as != nil {
+		e.Impersonated = &audit.User{Username: as.User(), UID: as.UID(), Groups: as.Groups(), Extra: as.Extra()}
 	}
 	e.Annotations = append(make([]audit.Annotation, 0, 16),
 		audit.Annotation{Key: annotationDecision, Value: "allow"},
@@ -180,10 +189,10 @@ func objectOf(r *policy.Request) *audit.ObjectRef {
 	}
 }
 
-// messageOf is what an event says of an error. What a credential's source says
-// is for the log alone.
+// messageOf is what an event says of an error after which the client got no
+// answer of kuberelay's. What a credential's source says is for the log alone.
 func messageOf(err error) string {
-	for _, known := range []error{errCut, errAbandoned, errDraining, errClientLeft, errNoUpstream, errRefusedCredential, errAudit} {
+	for _, known := range []error{errCut, errAbandoned, errDraining, errClientLeft} {
 		if errors.Is(err, known) {
 			return known.Error()
 		}

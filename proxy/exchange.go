@@ -55,6 +55,7 @@ type exchange struct {
 	streamed bool        // the answer's body, or a tunnel, has begun
 	closedBy CloseReason // the side that ended a tunnel
 	refusal  Refused
+	given    answer // in the upstream's place; zero: none
 	err      error
 	spans    spans
 }
@@ -168,7 +169,7 @@ var keySeed = maphash.MakeSeed()
 func (x *exchange) fail(a answer, err error) {
 	x.err = err
 	if !x.clientLeft() {
-		x.code = a.code
+		x.code, x.given = a.code, a
 	} // else, without an answer, net/http would send 200
 	a.write(x.w, x.auditID)
 }

@@ -37,7 +37,6 @@ func (x *exchange) attemptRequest(ctx context.Context, a balancer.Attempt[*Upstr
 		x.failAttempt(v, err)
 		return choice{}, false
 	}
-	x.err = nil // that of an attempt before
 	// A stream's verdict is in its headers; a short request's when its body
 	// has come whole.
 	if x.longRunning {

@@ -53,17 +53,24 @@ func (n *noted) Denied(_ *http.Request, d Denial) {
 	n.denials = append(n.denials, d)
 }
 
+func tokenMatch(token string) identify.Match {
+	sum := sha256.Sum256([]byte(token))
+	return identify.Match{TokenSHA256: hex.EncodeToString(sum[:])}
+}
+
 // accessFor is a generation in which the client may do what is edited into it.
 func accessFor(t *testing.T, with Credentials, edit func(*Access, *Grant)) *Access {
 	t.Helper()
-	sum := sha256.Sum256([]byte(gateToken))
 	directory, err := identify.NewDirectory([]identify.Client{
-		{Name: "alice", Match: []identify.Match{{TokenSHA256: hex.EncodeToString(sum[:])}}},
+		{Name: "alice", Match: []identify.Match{tokenMatch(gateToken)}},
 	}, identify.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	all, err := policy.Compile(policy.Config{Name: "all", Rules: []policy.Rule{{Verbs: []string{"*"}, NonResourceURLs: []string{"*"}}}})
+	all, err := policy.Compile(policy.Config{Name: "all", Rules: []policy.Rule{
+		{Verbs: []string{"*"}, NonResourceURLs: []string{"*"}},
+		{Verbs: []string{"*"}, APIGroups: []string{"*"}, Resources: []string{"*"}},
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}

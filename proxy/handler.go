@@ -67,12 +67,9 @@ func NewHandler(o Options) *Handler {
 	return &Handler{o: o}
 }
 
-// Drain ends streams at their next frame boundary: all that the registry knows,
-// and from now on each new one of the listener.
-func (h *Handler) Drain() {
-	h.draining.Store(true)
-	h.o.Registry.Drain()
-}
+// Drain ends each new stream of the listener at its first frame boundary from
+// now on; [Registry.Drain] then ends those that are open, of all listeners.
+func (h *Handler) Drain() { h.draining.Store(true) }
 
 // Retire has a single listener's requests refused from now on instead of sent;
 // [Registry.EndAnonymous] ends those that were sent before.

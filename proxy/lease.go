@@ -26,43 +26,55 @@ func (x *exchange) credentials() Credentials {
 	return x.cluster.Credentials
 }
 
+// fit is whether an upstream can be called with a lease.
+type fit uint8
+
+const (
+	leaseFits  fit = iota
+	leaseUnfit     // not this upstream, or not yet
+	leaseGone      // none, since the credential cannot be had: x.err says why
+)
+
 // leaseFor makes sure that the lease and the upstream are of one generation of
 // connection parameters: after a kubeconfig was switched to another cluster,
 // neither may get the other's credential. On a shared listener, the grant binds
 // the credential to the cluster instead.
-func (x *exchange) leaseFor(u *Upstream) bool {
+func (x *exchange) leaseFor(u *Upstream) fit {
 	if x.caller != nil {
 		return x.leaseNow(u)
 	}
 	if x.lease.EndpointGeneration() == u.generation {
-		return true
+		return leaseFits
 	}
 	lease, err := x.cluster.Credentials.Lease(x.r.Context())
 	if err != nil {
 		x.err = err
-		return false
+		return leaseUnfit
 	}
 	x.lease, x.header = lease, nil
-	return lease.EndpointGeneration() == u.generation
+	if lease.EndpointGeneration() != u.generation {
+		return leaseUnfit
+	}
+	return leaseFits
 }
 
 // leaseNow makes sure that a shared listener's request is sent with the present
 // lease, since it may have been held, and not with one that another cluster of
 // the same name has issued.
-func (x *exchange) leaseNow(u *Upstream) bool {
+func (x *exchange) leaseNow(u *Upstream) fit {
 	lease, err := x.caller.Grant.Credentials.Lease(x.r.Context())
 	if err != nil {
 		x.err = err
-		return false
+		return leaseGone
 	}
 	if lease != x.lease {
 		x.lease, x.header = lease, nil
 	}
 	if b := lease.Bound(); b.Cluster == u.Cluster && b.Generation != u.generation {
 		x.err = errGeneration
-		return false
+		return leaseUnfit
 	}
-	return true
+	return leaseFits
 }
 
 // refused reports whether the API server itself refuses our credential. What

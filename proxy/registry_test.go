@@ -196,3 +196,11 @@ func TestLeaveEndsWatchesOfOneServerOfOneCluster(t *testing.T) {
 		}
 	})
 }
+
+// TestDrainOfAListenerLeavesTheStreamsOfOthers: all listeners share a registry.
+func TestDrainOfAListenerLeavesTheStreamsOfOthers(t *testing.T) {
+	var r Registry
+	f := fly(&r, &Upstream{ID: "u"}, true)
+	f.streaming(true, func(err error) { t.Errorf("another listener's stream was ended: %v", err) })
+	NewHandler(Options{Listener: "removed", Registry: &r}).Drain()
+}

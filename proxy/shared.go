@@ -56,8 +56,8 @@ type visit struct {
 }
 
 // serveShared takes a request of a shared listener through its gates, in this
-// order: form, host and origin, identity, cluster, impersonation, limits,
-// policy. What passes is forwarded as an exchange; what does not is answered,
+// order: form, host and origin, identity, rate, cluster, path, impersonation,
+// number at a time, policy. What passes is forwarded as an exchange; what does not is answered,
 // counted and audited.
 func (h *Handler) serveShared(w http.ResponseWriter, r *http.Request) {
 	v := visit{
@@ -152,7 +152,9 @@ func (v *visit) form() (escaped string, ok bool) {
 // generation that decides: one that it does not know accepts none.
 func (v *visit) accepted() identify.Accepted { return v.access.Listeners[v.h.o.Listener] }
 
-// identify finds the client, or answers 401.
+// identify finds the client and takes the request off its rate, or answers 401
+// or 429. The rate comes before whatever else may be refused, since each refusal
+// costs an answer and a line of the audit log.
 func (v *visit) identify(accepted identify.Accepted) (*Client, bool) {
 	identity, err := v.access.Directory.Identify(v.r.Context(), v.r, v.peer, accepted)
 	if err != nil {
@@ -169,6 +171,10 @@ func (v *visit) identify(accepted identify.Accepted) (*Client, bool) {
 		return nil, false
 	}
 	client.Seen.note(v.start)
+	if err := client.Limiter.Ask(); err != nil {
+		v.deny(deniedLimit, answerLimit(err))
+		return nil, false
+	}
 	return client, true
 }
 

@@ -71,10 +71,15 @@ func (x *exchange) failCredential(err error) {
 		x.fail(answerEnded(ended), ended)
 		return
 	}
+	detail := fmt.Sprintf("the credential %q cannot be had; kuberelay's log says why", x.caller.Grant.Credential)
+	if x.uncertain { // an attempt may have been processed before the credential was gone
+		x.fail(answerBadGateway(detail), err)
+		return
+	}
 	x.refusal = RefusedCredential
 	x.fail(answer{
 		code: http.StatusServiceUnavailable, reason: metav1.StatusReasonServiceUnavailable, retryAfter: 1,
-		cause: "Credential", message: fmt.Sprintf("the credential %q cannot be had; kuberelay's log says why", x.caller.Grant.Credential),
+		cause: "Credential", message: detail,
 	}, err)
 }
 

@@ -37,7 +37,6 @@ func (x *exchange) attemptUpgrade(ctx context.Context, a balancer.Attempt[*Upstr
 	u := a.Value()
 	sent := time.Now()
 	resp, conn, err := x.connections(u).http1.Upgrade(ctx, &x.request)
-	x.err = err
 	v := x.judge(ctx, u, resp, err, sent)
 	if next, more = x.again(a, v, resp, err); more {
 		return next, true

@@ -2,8 +2,8 @@ package limit
 
 // Config is one client's limits. 0 means no limit.
 type Config struct {
-	// RequestsPerSecond is the rate of requests of any kind, on average.
-	// Default 50.
+	// RequestsPerSecond is the rate of requests of any kind, on average, those
+	// that are then refused among them. Default 50.
 	RequestsPerSecond float64 `yaml:"requestsPerSecond"`
 
 	// Burst is how many requests may come at once after a pause. Default 100.

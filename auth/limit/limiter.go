@@ -51,9 +51,18 @@ func (l *Limiter) Set(c Config) {
 	}
 }
 
-// Admit counts a request, for which [Limiter.Done] has to be called when it is
-// over, or returns *Exceeded and counts nothing. A request that is refused
-// because of how many there are takes nothing off the rate.
+// Ask takes one request off the rate, or returns *Exceeded. It is for each
+// request once, whatever becomes of it: one that is refused later has been one.
+func (l *Limiter) Ask() error {
+	if r := l.rate.Load(); r != nil && !r.Allow() {
+		perSecond := float64(r.Limit())
+		return &Exceeded{Limit: requestsPerSecond, Allowed: perSecond, RetryAfter: wait(r.Tokens(), perSecond)}
+	}
+	return nil
+}
+
+// Admit counts a request as under way, until [Limiter.Done] is called, or
+// returns *Exceeded and counts nothing. It leaves the rate alone.
 func (l *Limiter) Admit(k Kind) error {
 	most := l.most[k].Load()
 	for {
@@ -62,15 +71,9 @@ func (l *Limiter) Admit(k Kind) error {
 			return &Exceeded{Limit: concurrency[k].name, Allowed: float64(most), RetryAfter: concurrency[k].retryAfter}
 		}
 		if l.now[k].CompareAndSwap(now, now+1) {
-			break
+			return nil
 		}
 	}
-	if r := l.rate.Load(); r != nil && !r.Allow() {
-		l.now[k].Add(-1)
-		perSecond := float64(r.Limit())
-		return &Exceeded{Limit: requestsPerSecond, Allowed: perSecond, RetryAfter: wait(r.Tokens(), perSecond)}
-	}
-	return nil
 }
 
 // wait is in how many seconds there will be a whole token, at least 1.

@@ -11,17 +11,22 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// refused checks that a request is refused by the limit of that name.
-func refused(t *testing.T, l *Limiter, k Kind, want Exceeded) {
+// exceeded checks that an error says which limit was reached.
+func exceeded(t *testing.T, err error, want Exceeded) {
 	t.Helper()
-	err := l.Admit(k)
 	var got *Exceeded
 	if !errors.As(err, &got) {
-		t.Fatalf("admitted: %v", err)
+		t.Fatalf("not refused: %v", err)
 	}
 	if diff := cmp.Diff(want, *got); diff != "" {
 		t.Fatalf("want -, got +:\n%s", diff)
 	}
+}
+
+// refused checks that there are as many requests under way as there may be.
+func refused(t *testing.T, l *Limiter, k Kind, want Exceeded) {
+	t.Helper()
+	exceeded(t, l.Admit(k), want)
 }
 
 // admitted checks that n requests are not refused.
@@ -29,6 +34,22 @@ func admitted(t *testing.T, l *Limiter, k Kind, n int) {
 	t.Helper()
 	for i := range n {
 		if err := l.Admit(k); err != nil {
+			t.Fatalf("request %d: %v", i, err)
+		}
+	}
+}
+
+// tooFast checks that the rate refuses a request.
+func tooFast(t *testing.T, l *Limiter, want Exceeded) {
+	t.Helper()
+	exceeded(t, l.Ask(), want)
+}
+
+// asked checks that the rate allows n requests.
+func asked(t *testing.T, l *Limiter, n int) {
+	t.Helper()
+	for i := range n {
+		if err := l.Ask(); err != nil {
 			t.Fatalf("request %d: %v", i, err)
 		}
 	}
@@ -67,25 +88,19 @@ func TestZeroIsNoLimit(t *testing.T) {
 func TestTheRateIsKeptOnAverageAfterABurst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := New(Config{RequestsPerSecond: 5, Burst: 10})
-		admitted(t, l, Short, 5)
-		admitted(t, l, Watch, 3) // one rate for all kinds
-		admitted(t, l, Upgrade, 2)
-		refused(t, l, Short, Exceeded{"requestsPerSecond", 5, 1})
+		asked(t, l, 10)
+		tooFast(t, l, Exceeded{"requestsPerSecond", 5, 1})
 		time.Sleep(200 * time.Millisecond)
-		admitted(t, l, Short, 1)
-		refused(t, l, Short, Exceeded{"requestsPerSecond", 5, 1})
+		asked(t, l, 1)
+		tooFast(t, l, Exceeded{"requestsPerSecond", 5, 1})
 		time.Sleep(time.Hour)
-		admitted(t, l, Short, 10)
-		refused(t, l, Watch, Exceeded{"requestsPerSecond", 5, 1})
-		// What the rate refused is not under way.
-		if diff := cmp.Diff(Usage{InFlight: 16, Watches: 3, Upgrades: 2}, l.Usage()); diff != "" {
-			t.Error(diff)
-		}
+		asked(t, l, 10)
+		tooFast(t, l, Exceeded{"requestsPerSecond", 5, 1})
 
 		total := 0
 		for range 1000 {
 			time.Sleep(10 * time.Millisecond)
-			for l.Admit(Short) == nil {
+			for l.Ask() == nil {
 				total++
 			}
 		}
@@ -98,32 +113,30 @@ func TestTheRateIsKeptOnAverageAfterABurst(t *testing.T) {
 func TestRetryAfterIsWhenTheRateAllowsOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := New(Config{RequestsPerSecond: 0.1, Burst: 1})
-		admitted(t, l, Short, 1)
-		refused(t, l, Short, Exceeded{"requestsPerSecond", 0.1, 10})
+		asked(t, l, 1)
+		tooFast(t, l, Exceeded{"requestsPerSecond", 0.1, 10})
 		time.Sleep(5500 * time.Millisecond)
-		refused(t, l, Short, Exceeded{"requestsPerSecond", 0.1, 5})
+		tooFast(t, l, Exceeded{"requestsPerSecond", 0.1, 5})
 		time.Sleep(5 * time.Second)
-		admitted(t, l, Short, 1)
+		asked(t, l, 1)
 
 		slow := New(Config{RequestsPerSecond: 1e-12, Burst: 1})
-		admitted(t, slow, Short, 1)
-		refused(t, slow, Short, Exceeded{"requestsPerSecond", 1e-12, 60})
+		asked(t, slow, 1)
+		tooFast(t, slow, Exceeded{"requestsPerSecond", 1e-12, 60})
 	})
 }
 
-func TestWhatIsRefusedForHowManyThereAreTakesNothingOffTheRate(t *testing.T) {
+func TestTheRateAndHowManyThereAreAreApart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := New(Config{RequestsPerSecond: 1, Burst: 2, MaxInFlight: 1})
 		admitted(t, l, Short, 1)
 		for range 100 {
 			refused(t, l, Short, Exceeded{"maxInFlight", 1, 1})
 		}
-		l.Done(Short)
-		admitted(t, l, Short, 1)
-		l.Done(Short)
-		refused(t, l, Short, Exceeded{"requestsPerSecond", 1, 1})
-		if got := l.Usage().InFlight; got != 0 {
-			t.Errorf("%d in flight after the rate refused one", got)
+		asked(t, l, 2)
+		tooFast(t, l, Exceeded{"requestsPerSecond", 1, 1})
+		if got := l.Usage().InFlight; got != 1 {
+			t.Errorf("%d in flight, want the one that was admitted", got)
 		}
 	})
 }
@@ -141,14 +154,15 @@ func TestSetChangesLimitsAndKeepsCounts(t *testing.T) {
 		admitted(t, l, Short, 1)
 		admitted(t, l, Watch, 1)
 		refused(t, l, Watch, Exceeded{"maxWatches", 6, 5})
-		admitted(t, l, Upgrade, 1)
-		refused(t, l, Upgrade, Exceeded{"requestsPerSecond", 1, 1})
+		asked(t, l, 3)
+		tooFast(t, l, Exceeded{"requestsPerSecond", 1, 1})
 
 		l.Set(Config{RequestsPerSecond: 1, Burst: 100})
-		refused(t, l, Upgrade, Exceeded{"requestsPerSecond", 1, 1}) // a reload gives nothing away
+		tooFast(t, l, Exceeded{"requestsPerSecond", 1, 1}) // a reload gives nothing away
 		l.Set(Config{})
+		asked(t, l, 100)
 		admitted(t, l, Upgrade, 100)
-		if diff := cmp.Diff(Usage{InFlight: 4, Watches: 6, Upgrades: 101}, l.Usage()); diff != "" {
+		if diff := cmp.Diff(Usage{InFlight: 4, Watches: 6, Upgrades: 100}, l.Usage()); diff != "" {
 			t.Error(diff)
 		}
 	})
@@ -194,7 +208,7 @@ func TestLimitsMayChangeWhileRequestsAreCounted(t *testing.T) {
 	for range 8 {
 		wg.Go(func() {
 			for i := range 200 {
-				if k := Kind(i % int(kinds)); l.Admit(k) == nil {
+				if k := Kind(i % int(kinds)); l.Ask() == nil && l.Admit(k) == nil {
 					l.Done(k)
 				}
 			}
@@ -212,7 +226,7 @@ func TestLimitsMayChangeWhileRequestsAreCounted(t *testing.T) {
 func TestAdmittingAllocatesNothing(t *testing.T) {
 	l := New(Config{RequestsPerSecond: 1e9, Burst: 1 << 30, MaxInFlight: 10})
 	if n := testing.AllocsPerRun(100, func() {
-		if l.Admit(Short) == nil {
+		if l.Ask() == nil && l.Admit(Short) == nil {
 			l.Done(Short)
 		}
 	}); n != 0 {
@@ -224,7 +238,7 @@ func BenchmarkAdmit(b *testing.B) {
 	l := New(Config{RequestsPerSecond: 1e9, Burst: 1 << 30, MaxInFlight: 10})
 	b.ReportAllocs()
 	for b.Loop() {
-		if err := l.Admit(Short); err != nil {
+		if err := errors.Join(l.Ask(), l.Admit(Short)); err != nil {
 			b.Fatal(err)
 		}
 		l.Done(Short)

@@ -9,12 +9,46 @@ import (
 	"go.uber.org/zap"
 )
 
-// merge takes what a peer sent: what is new holds from now on, is reported to the
-// hooks and, with passOn, sent on to other peers. direct is true for a single
-// piece of news, and false for an exchange of the whole map.
+// merge takes a piece of news from a peer: what is new holds from now on, is
+// reported to the hooks and, with passOn, sent on to other peers. direct is true
+// for a single piece of news, and false for an exchange of the whole map.
 func (m *Mesh) merge(msg message, passOn, direct bool) {
 	m.mu.Lock()
-	defer m.mu.Unlock()
+	again := m.mergeAll(msg, passOn, direct)
+	m.mu.Unlock()
+	m.sendAgain(again)
+}
+
+// mergeMap takes a peer's map. That comes first in it which is the peer's own.
+func (m *Mesh) mergeMap(msg message, join bool) {
+	m.mu.Lock()
+	first := false
+	if join && len(msg.records) > 0 {
+		from := msg.records[0].node
+		if m.tracing {
+			m.met = append(m.met, from)
+		}
+		// What this node learns with its first join is news to nobody else.
+		first = !m.joined && from != m.name
+		m.joined = m.joined || first
+	}
+	again := m.mergeAll(msg, !first, false)
+	if first {
+		clear(m.early)
+	}
+	m.mu.Unlock()
+	m.sendAgain(again)
+}
+
+func (m *Mesh) sendAgain(decisions []decision) {
+	for _, d := range decisions {
+		m.sendToAll(message{decisions: []decision{d}}.encode())
+	}
+}
+
+// mergeAll is merge, called with mu held. It returns what this node has to
+// decide again.
+func (m *Mesh) mergeAll(msg message, passOn, direct bool) (again []decision) {
 	now := time.Now()
 	for _, r := range msg.records {
 		for _, e := range r.entries {
@@ -34,8 +68,11 @@ func (m *Mesh) merge(msg message, passOn, direct bool) {
 		}
 	}
 	for _, d := range msg.decisions {
-		m.mergeDecision(d, passOn, now)
+		if ours, ok := m.mergeDecision(d, passOn, now); ok {
+			again = append(again, ours)
+		}
 	}
+	return again
 }
 
 // tell marks a new fact of a peer's for the hooks, and reports whether it is more
@@ -84,16 +121,25 @@ func (m *Mesh) particularsChanged(node string, e entry) bool {
 	return changed
 }
 
-func (m *Mesh) mergeDecision(d decision, passOn bool, now time.Time) {
+// mergeDecision takes what an operator decided elsewhere. If that outranks what
+// was decided here before this node knew of it, the latter is returned, above
+// it. Called with mu held.
+func (m *Mesh) mergeDecision(d decision, passOn bool, now time.Time) (again decision, ok bool) {
 	i, err := d.intent()
-	if err != nil || i.Expired(now.Add(-keepExpired)) {
+	if err != nil || i.over(now) {
+		// Who still knows it would not take a lower one.
+		m.replica.counter = max(m.replica.counter, d.counter)
 		m.metrics.ignore(ignoredExpired)
-		return
+		return decision{}, false
 	}
+	before := m.replica.decisions[d.key]
 	result := m.replica.mergeDecision(d, now)
 	m.metrics.countMerged(result)
 	if result != mergedNew {
-		return
+		return decision{}, false
+	}
+	if again, ok = m.decideAgain(before, i, now); ok {
+		return again, true
 	}
 	switch i.Kind {
 	case Drain, Revoke:
@@ -104,6 +150,32 @@ func (m *Mesh) mergeDecision(d decision, passOn bool, now time.Time) {
 	if passOn {
 		m.broadcast(message{decisions: []decision{d}}, decisionName(d.key))
 	}
+	return decision{}, false
+}
+
+// decideAgain makes a decision hold that was made here before the first exchange
+// of maps, and lost: the counter of a node that has lost its state, or was away,
+// starts too low, and an old lift would undo a new revocation. A revocation
+// always holds, which is the safe side; of all else, what was decided later by
+// the clocks of both nodes, which nothing else can tell. Called with mu held.
+func (m *Mesh) decideAgain(ours decision, theirs Intent, now time.Time) (decision, bool) {
+	i, err := ours.intent()
+	if err != nil || !m.early[ours.key] || ours.by != m.name {
+		return decision{}, false
+	}
+	if same := i.On == theirs.On && i.Until.Equal(theirs.Until); same ||
+		(i.Kind != Revoke || !i.On) && !i.At.After(theirs.At) {
+		return decision{}, false
+	}
+	again := m.outranking(i)
+	if !sequence(again.counter) || m.replica.mergeDecision(again, now) != mergedNew {
+		return decision{}, false
+	}
+	m.log.Info("what was decided here before any peer was there holds, above what peers knew", zap.String("kind", string(i.Kind)),
+		zap.String("target", i.Target), zap.Bool("on", i.On), zap.String("over", theirs.By))
+	m.notices.add(intentNotice(again.key)) // So that it is kept as it is now.
+	m.broadcast(message{decisions: []decision{again}}, decisionName(again.key))
+	return again, true
 }
 
 // mergeOwn takes an entry that is in this node's name. News of its own that comes
@@ -179,7 +251,7 @@ func (m *Mesh) repeat() {
 	}
 	for key, held := range m.replica.decisions {
 		if held.by == m.name {
-			m.broadcast(message{decisions: []decision{held.decision}}, decisionName(key))
+			m.broadcast(message{decisions: []decision{held}}, decisionName(key))
 		}
 	}
 }

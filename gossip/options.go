@@ -32,8 +32,10 @@ type Options struct {
 	Knows func(upstream string) bool
 	// OnObservation gets what a peer newly says of an upstream.
 	OnObservation func(Observation)
-	// OnIntent gets what an operator newly decided on another node. Of two
-	// decisions about one target, the one that holds comes last.
+	// OnIntent gets what an operator newly decided on another node, and what was
+	// decided on this one before the first peer came, if that holds over what
+	// peers knew. Of two decisions about one target, the one that holds comes
+	// last.
 	OnIntent func(Intent)
 	// OnPeer gets a peer that came, went, or whose particulars, other than its
 	// load, or reachability changed.

@@ -116,8 +116,9 @@ func (m *Mesh) Intend(i Intent) (Intent, error) {
 	}
 	now := time.Now()
 	m.mu.Lock()
-	i.By, i.At, i.Counter = m.name, now, m.replica.counter+1
-	d := encodeIntent(i)
+	i.At = now
+	d := m.outranking(i)
+	i.By, i.Counter = d.by, d.counter
 	if !sequence(i.Counter) {
 		m.mu.Unlock()
 		return i, errors.New("gossip: a peer has used up the order of decisions: stop all nodes, remove their state files, and start them")
@@ -126,11 +127,21 @@ func (m *Mesh) Intend(i Intent) (Intent, error) {
 		m.mu.Unlock()
 		return i, fmt.Errorf("gossip: there are %d decisions already: take some back", maxDecisions)
 	}
+	if !m.joined {
+		m.early[d.key] = true
+	}
 	msg := message{decisions: []decision{d}}
 	m.broadcast(msg, decisionName(d.key))
 	m.mu.Unlock()
 	m.sendToAll(msg.encode())
 	return d.intent()
+}
+
+// outranking is i as a decision of this node's, above all that are known. Called
+// with mu held.
+func (m *Mesh) outranking(i Intent) decision {
+	i.By, i.Counter = m.name, m.replica.counter+1
+	return encodeIntent(i)
 }
 
 // sendToAll sends a message to each peer by a connection, so that an intent does
@@ -173,7 +184,8 @@ func (m *Mesh) Import(intents []Intent) error {
 			err = fmt.Errorf("gossip: %q is no kind of intent", i.Kind)
 		case !sequence(i.Counter) || validateName(i.By) != nil:
 			err = fmt.Errorf("gossip: the decision about %s has no counter (%d) or no author (%q)", i.Target, i.Counter, i.By)
-		case i.Expired(now.Add(-keepExpired)):
+		case i.over(now):
+			m.replica.counter = max(m.replica.counter, i.Counter)
 		default:
 			if m.replica.mergeDecision(d, now) == mergedNew {
 				m.broadcast(message{decisions: []decision{d}}, decisionName(d.key))

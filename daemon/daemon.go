@@ -175,6 +175,7 @@ func (d *Daemon) Start(ctx context.Context) error {
 	for _, c := range p.credentials {
 		c.start(d.background)
 	}
+	d.work.Go(func() { d.mesh.watchIsolation(d.background) })
 	d.work.Go(func() { d.watchStalled(d.background) })
 	d.work.Go(func() { d.watchExpiry(d.background) })
 	d.work.Go(func() { d.watchFiles(d.background) })

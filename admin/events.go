@@ -21,6 +21,7 @@ const (
 	EventDrain      = "drain"      // an API server was taken out of use, or put back
 	EventRevoke     = "revoke"     // a client was revoked, or let in again
 	EventPeer       = "peer"       // a peer came, failed or left
+	EventIsolated   = "isolated"   // most peers reach API servers that this process does not, or no longer
 	EventCredential = "credential" // a credential cannot be had, or can be again
 	EventProcess    = "process"    // the process started or is stopping, or its admin server failed
 )

@@ -31,6 +31,13 @@ type PeerStatus struct {
 	LastHeard    time.Time           `json:"lastHeard,omitzero"`
 	UDP          string              `json:"udp"` // ok, blocked or unknown
 	Observations []ObservationStatus `json:"observations"`
+	Load         *PeerLoad           `json:"load,omitempty"` // of half a minute ago at most; not of this instance, whose own is at the top
+}
+
+// PeerLoad says how much a peer has to do.
+type PeerLoad struct {
+	InFlight int64 `json:"inFlight"` // short requests
+	Streams  int64 `json:"streams"`  // watches, log follows, upgrades
 }
 
 // ObservationStatus is an API server's state as a peer sees it.

@@ -29,7 +29,8 @@ type Status struct {
 	// Of a process with peers.
 	Peers          []PeerStatus `json:"peers"`
 	Isolated       bool         `json:"isolated,omitempty"`       // most peers reach what this process does not
-	IsolatedReason string       `json:"isolatedReason,omitempty"` // in a sentence
+	IsolatedReason string       `json:"isolatedReason,omitempty"` // in a sentence, with all API servers that it is about
+	GossipError    string       `json:"gossipError,omitempty"`    // why this process, which should, does not gossip; it tries again
 
 	Events []Event `json:"events"` // the latest first; see [Events]
 }

@@ -10,6 +10,10 @@ import (
 	"github.com/kuberelay/kuberelay/proxy/filter"
 )
 
+// StatelessWarning is of gossip without a state file. systemd's StateDirectory=
+// makes up for it, which only the process that runs knows.
+const StatelessWarning = "gossip without a stateFile (or a StateDirectory= of systemd's): a host that starts anew, with no peer there, has forgotten who is revoked and what is drained"
+
 // Warnings returns what c allows that its author may not expect, and what in it
 // has no effect, one sentence each. now is for what expires.
 func (c *Configuration) Warnings(now time.Time) []string {
@@ -21,6 +25,9 @@ func (c *Configuration) Warnings(now time.Time) []string {
 	w = append(w, c.unused()...)
 	if c.shared() && c.Audit.File == "" {
 		w = append(w, "audit has no file: what clients do is not recorded")
+	}
+	if c.Gossip.Enabled() && c.StateFile == "" {
+		w = append(w, StatelessWarning)
 	}
 	return w
 }

@@ -63,6 +63,8 @@ func TestConfigurationWarnings(t *testing.T) {
 			c.Policies = append(c.Policies, c.Policies[0])
 			c.Policies[1].Name = "e"
 		}, []string{`cluster "c" is not used: no listener serves it and nobody is granted it`, `credential "d" is not used`, `policy "e" is not used`}},
+		{"gossip that forgets", func(c *Configuration) { c.Gossip.SecretKeyFiles = []string{"/k"} }, []string{StatelessWarning}},
+		{"gossip that does not", func(c *Configuration) { c.Gossip.SecretKeyFiles, c.StateFile = []string{"/k"}, "/s" }, nil},
 		{"no audit", func(c *Configuration) { c.Audit.File = "" }, []string{"audit has no file: what clients do is not recorded"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -45,6 +45,8 @@ type cluster struct {
 	ending     bool     // no background work begins any more
 	closed     bool
 
+	publishing sync.Mutex // held from a look at an upstream until the peers are told
+
 	everReady atomic.Bool // some server has been READY since the start
 }
 

@@ -179,6 +179,7 @@ func (d *Daemon) Start(ctx context.Context) error {
 		c.start(d.background)
 	}
 	d.work.Go(func() { d.intents.keepWriting(d.background) })
+	d.work.Go(func() { d.mesh.watchIsolation(d.background) })
 	d.work.Go(func() { d.watchStalled(d.background) })
 	d.work.Go(func() { d.watchExpiry(d.background) })
 	d.work.Go(func() { d.watchFiles(d.background) })

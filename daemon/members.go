@@ -26,6 +26,7 @@ type member struct {
 	announced  bool        // its first state was logged
 	key        string      // by which peers know it
 	assumed    bool        // its class is what peers say, until its first probe
+	probed     bool        // there was one
 }
 
 // update refreshes and tells the peers.
@@ -56,7 +57,8 @@ func (c *cluster) refresh() error {
 	for _, id := range order {
 		m := wanted[id]
 		if before := old[id]; before != nil && before.generation == m.generation && before.url.String() == m.url.String() {
-			m.upstream, m.tls, m.announced, m.assumed = before.upstream, before.tls, before.announced, before.assumed
+			m.upstream, m.tls, m.announced = before.upstream, before.tls, before.announced
+			m.assumed, m.probed = before.assumed, before.probed
 		} else {
 			m.upstream, err = newUpstream(c.config.Name, id, m, endpoint)
 			if err != nil {

@@ -1,7 +1,7 @@
 package daemon
 
 import (
-	"fmt"
+	"math"
 
 	"github.com/kuberelay/kuberelay/admin"
 	"github.com/kuberelay/kuberelay/gossip"
@@ -45,15 +45,24 @@ func (m *mesh) fill(s *admin.Status) {
 	for _, p := range snapshot.Peers {
 		s.Peers = append(s.Peers, admin.PeerStatus{
 			Name: p.Name, Address: p.Address, NameConflict: p.Rival, State: wordFor(p), Version: p.Version, ConfigHash: p.ConfigHash,
-			KeyIDs: p.KeyIDs, AdminAddress: p.AdminAddress, LastHeard: p.LastHeard, UDP: p.UDP, Observations: observations[p.Name],
+			KeyIDs: p.KeyIDs, AdminAddress: p.AdminAddress, LastHeard: p.LastHeard, UDP: p.UDP, Observations: observations[p.Name], Load: peerLoad(p),
 		})
 	}
-	for _, key := range snapshot.Isolated {
-		if places := k.upstreams[key]; len(places) > 0 {
-			p := places[0]
-			s.Isolated = true
-			s.IsolatedReason = fmt.Sprintf("most peers reach API servers that this host does not, such as %s of cluster %s: look at this host's network", p.id, p.cluster.config.Name)
-			break
-		}
+	if isolated := m.named(snapshot.Isolated); len(isolated) > 0 {
+		s.Isolated, s.IsolatedReason = true, isolatedReason(isolated)
+	}
+	s.GossipError = m.gossip.Trouble()
+}
+
+// peerLoad is what a peer last said; nil if it said nothing.
+func peerLoad(p gossip.Peer) *admin.PeerLoad {
+	if p.Started.IsZero() {
+		return nil
+	}
+	return &admin.PeerLoad{
+		InFlight: bounded(p.Load.InFlight), Streams: bounded(p.Load.Streams),
 	}
 }
+
+// bounded is a number of a peer's, who may say anything.
+func bounded(n uint64) int64 { return int64(min(n, math.MaxInt64)) }

@@ -136,41 +136,54 @@ func (c *cluster) onProbe(id string, r health.Result) {
 	if r.Kind == health.Local {
 		return // this host's fault says nothing about the server
 	}
-	c.unassume(id)
+	c.probed(id)
 	c.pool.HalfOpenResult(id, r.Kind == health.Pass)
 }
 
 // assume gives a server that was never probed from here the class of the state
-// that most peers see.
+// that most peers see. It is advice: what peers cannot reach is ranked last, and
+// never made unusable by their word alone.
 func (c *cluster) assume(id string, peers gossip.State) {
 	state, known := peerState[peers]
 	if !known {
 		return
 	}
-	if s, ok := c.group.Status(id); !ok || !s.LastProbe.IsZero() {
-		return
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if m := c.members[id]; m != nil {
+	m := c.members[id]
+	if m == nil || m.probed || m.announced {
+		return
+	}
+	if s, ok := c.group.Status(id); ok && s.LastProbe.IsZero() {
 		m.assumed = true
-		c.pool.SetClass(id, class(state, health.Unprobed))
+		c.pool.SetClass(id, assumed(state, class(s.State, s.Cause)))
 	}
 }
 
-// unassume lets what was seen from here count, after the first probe.
-func (c *cluster) unassume(id string) {
-	if m := c.member(id); m == nil || !m.assumed {
-		return
+// assumed is the class of a server that peers see in a state. What was not
+// usable from the start stays so until peers or a probe say otherwise.
+func assumed(peers health.State, own balancer.Class) balancer.Class {
+	if assumed := class(peers, health.Unprobed); assumed < balancer.Down {
+		return assumed
 	}
-	s, ok := c.group.Status(id)
-	if !ok {
-		return
-	}
+	return max(own, balancer.Degraded)
+}
+
+// probed lets what is seen from here count, from the first probe on. It comes
+// before the group's own state knows of the probe.
+func (c *cluster) probed(id string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if m := c.members[id]; m != nil && m.assumed {
-		m.assumed = false
+	m := c.members[id]
+	if m == nil {
+		return
+	}
+	m.probed = true
+	if !m.assumed {
+		return
+	}
+	m.assumed = false
+	if s, ok := c.group.Status(id); ok {
 		c.pool.SetClass(id, class(s.State, s.Cause))
 	}
 }
@@ -181,8 +194,12 @@ var peerState = map[gossip.State]health.State{
 	gossip.StateDown: health.Down, gossip.StateMisconfigured: health.Misconfigured,
 }
 
-// publish tells the peers what is seen of a server from here.
+// publish tells the peers what is seen of a server from here. Transitions and
+// breakers call it from goroutines of their own: one at a time, so that what was
+// looked up last is told last.
 func (c *cluster) publish(id string) {
+	c.publishing.Lock()
+	defer c.publishing.Unlock()
 	m := c.member(id)
 	if m == nil || c.daemon.mesh == nil {
 		return

@@ -140,7 +140,7 @@ func only(host func() ([]candidate, error)) (netip.Addr, error) {
 		return fit[0].ip, nil
 	}
 	if len(all) == 0 {
-		return netip.Addr{}, errors.New("it has none that another host could reach: write the one to use")
+		return netip.Addr{}, errNoAddress
 	}
 	names := make([]string, len(all))
 	for i, c := range all {

@@ -51,15 +51,17 @@ type Config struct {
 	// stands for all its addresses; the name of an SRV record, which begins
 	// with an underscore (_gossip._tcp.example.org); or exec:COMMAND ARG…, a
 	// program that is run without a shell and prints such addresses. One peer
-	// that is there is enough, and the node itself may be among them. All are
-	// looked up anew at each attempt to join, every ten seconds while a peer
-	// is missing. Without any, this node waits for others.
+	// that is there is enough, and the node itself may be among them. All but
+	// addresses are looked up anew every ten seconds while a peer is missing,
+	// and every five minutes otherwise. Without any, this node waits for
+	// others.
 	Peers []string `yaml:"peers"`
 
 	// SecretKeyFiles hold one key each: 32 bytes, raw or in base64 (as
 	// kuberelay gossip-key prints them). There must be at least one. The first
-	// one encrypts what is sent; all of them decrypt what is received. A file
-	// that group or others can read is refused. To change the key without
+	// one encrypts what is sent; all of them decrypt what is received. Refused
+	// are 32 printable characters, which are a passphrase, and a file
+	// that group or others can read. To change the key without
 	// losing a peer, add the new one as the last on every node, then make it
 	// the first on every node, then remove the old one, with a reload each
 	// time.

@@ -27,7 +27,7 @@ func (d *delegate) NotifyMsg(raw []byte) {
 		m.metrics.ignore(ignoredOversize)
 		return
 	}
-	d.take(raw, true, true)
+	d.take(raw)
 }
 
 // LocalState implements [memberlist.Delegate].
@@ -48,24 +48,21 @@ func (d *delegate) LocalState(bool) []byte {
 func (d *delegate) MergeRemoteState(raw []byte, join bool) {
 	m := d.mesh
 	m.metrics.countReceived(sentFullState, len(raw))
-	m.mu.Lock()
-	// What this node learns with its first join is news to nobody else.
-	first := join && !m.joined
-	m.joined = m.joined || join
-	m.mu.Unlock()
-	d.take(raw, !first, false)
-	if first {
-		m.notices.add(joinNotice{})
+	msg, err := decode(raw)
+	if err != nil {
+		m.metrics.ignoreError(err)
+		return
 	}
+	m.mergeMap(msg, join)
 }
 
-func (d *delegate) take(raw []byte, passOn, direct bool) {
+func (d *delegate) take(raw []byte) {
 	msg, err := decode(raw)
 	if err != nil {
 		d.mesh.metrics.ignoreError(err)
 		return
 	}
-	d.mesh.merge(msg, passOn, direct)
+	d.mesh.merge(msg, true, true)
 }
 
 // GetBroadcasts implements [memberlist.Delegate].

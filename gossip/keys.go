@@ -90,9 +90,13 @@ func loadKey(path string) (key, error) {
 }
 
 // parseKey reads 32 bytes, or their base64 with white space around it. A
-// passphrase is not a key, and none is made of one.
+// passphrase is not a key, and none is made of one; one of 32 characters is told
+// from a key by that.
 func parseKey(text []byte) (key, error) {
 	raw := string(text)
+	if len(text) == keyBytes && printable(text) {
+		return key{}, errors.New("holds 32 printable characters, which is a passphrase and no key: put the output of kuberelay gossip-key there, on every node")
+	}
 	if len(text) != keyBytes {
 		decoded, err := base64.StdEncoding.DecodeString(string(bytes.TrimSpace(text)))
 		if err != nil || len(decoded) != keyBytes {
@@ -109,4 +113,9 @@ func rawKeys(keys []key) [][]byte {
 		raw[i] = k.raw()
 	}
 	return raw
+}
+
+// printable reports whether text is printable ASCII alone, as one in 10^13 keys is.
+func printable(text []byte) bool {
+	return !bytes.ContainsFunc(text, func(c rune) bool { return c < ' ' || c > '~' })
 }

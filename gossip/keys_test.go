@@ -102,7 +102,7 @@ func TestNewKeysAreKeysAndDiffer(t *testing.T) {
 }
 
 func TestKeysDoNotPrint(t *testing.T) {
-	secret := strings.Repeat("s3cr3t!!", 4)
+	secret := strings.Repeat("s3cr3t!!", 3) + "s3cr3t!\x80"
 	k, err := parseKey([]byte(secret))
 	if err != nil {
 		t.Fatal(err)

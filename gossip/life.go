@@ -4,55 +4,42 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"time"
-
-	"github.com/hashicorp/memberlist"
-	"go.uber.org/zap"
 )
 
 // Start listens, and joins the peers in the background: it is no error if none
-// is there. ctx bounds the lookup of this node's own addresses.
+// is there. Nor is it one if the node cannot listen for a reason that may pass:
+// that is logged, returned by [Mesh.Trouble], and tried again. A configuration
+// that is wrong or ambiguous is an error. ctx bounds the first attempt, as do two
+// seconds.
 func (m *Mesh) Start(ctx context.Context) error {
 	m.starting.Lock()
 	defer m.starting.Unlock()
 	if m.started || m.stopped {
 		return errors.New("gossip: a mesh starts once")
 	}
-	a, err := resolveAddresses(ctx, m.config, m.options.Resolver, m.options.host)
-	if err != nil {
-		return err
-	}
-	if err := m.allowed.fits(a.advertise); err != nil {
-		return err
-	}
-	t, err := listen(ctx, a, m.allowed, m.metrics)
-	if err != nil {
-		return err
-	}
-	m.transport = m.options.wrap(t)
-	m.advertise.Store(&t.advertise)
-	m.bound = netip.AddrPortFrom(a.bind.Addr(), t.port())
 	m.ctx, m.stop = context.WithCancel(context.Background())
 	var loops context.Context
 	loops, m.stopLoops = context.WithCancel(m.ctx)
-
 	m.mu.Lock()
 	m.publishSelf(false)
 	m.mu.Unlock()
-	members, err := memberlist.Create(m.memberlistConfig())
-	if err != nil {
+	bounded, cancel := context.WithTimeout(ctx, firstOpening)
+	err := m.open(bounded, m.config)
+	cancel()
+	if err != nil && (ctx.Err() != nil || !passes(err)) {
 		m.stop()
-		return errors.Join(fmt.Errorf("gossip: %w", err), t.Shutdown())
+		return err
 	}
-	m.members.Store(members)
 	m.started = true
 	m.wg.Go(func() { m.notify(m.ctx) })
 	m.wg.Go(func() { m.maintain(loops) })
-	m.wg.Go(func() { m.rejoin(loops) })
-	m.wg.Go(func() { m.checkReachability(loops) })
-	m.log.Info("gossip listens", zap.Stringer("bind", a.bind), zap.Stringer("advertise", t.advertise),
-		zap.String("node", m.name), zap.String("label", m.label), zap.Strings("keys", m.keyIDs()))
+	if err != nil {
+		c := m.config // Reload changes none of the addresses.
+		m.opening.Go(func() { m.keepOpening(loops, c, err) })
+		return nil
+	}
+	m.meet(loops)
 	return nil
 }
 
@@ -78,6 +65,11 @@ func (m *Mesh) Leave(ctx context.Context) error {
 	}
 	m.left = true
 	m.stopLoops() // Otherwise the node would join again.
+	m.opening.Wait()
+	members := m.members.Load()
+	if members == nil {
+		return nil
+	}
 	m.mu.Lock()
 	m.self.leaving = true
 	m.publishSelf(true)
@@ -90,7 +82,7 @@ func (m *Mesh) Leave(ctx context.Context) error {
 	if deadline, ok := ctx.Deadline(); ok {
 		timeout = max(min(timeout, time.Until(deadline)), time.Millisecond)
 	}
-	if err := m.members.Load().Leave(timeout); err != nil {
+	if err := members.Leave(timeout); err != nil {
 		return fmt.Errorf("gossip: peers may take this node for failed: %w", err)
 	}
 	return nil
@@ -124,7 +116,10 @@ func (m *Mesh) Stop() error {
 		m.closed = true
 		m.mu.Unlock()
 		m.stopLoops()
-		err = m.members.Load().Shutdown()
+		m.opening.Wait()
+		if members := m.members.Load(); members != nil {
+			err = members.Shutdown()
+		}
 		m.stop()
 		m.wg.Wait()
 	}

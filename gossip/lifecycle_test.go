@@ -2,7 +2,6 @@ package gossip
 
 import (
 	"context"
-	"strings"
 	"testing"
 	"time"
 
@@ -179,15 +178,6 @@ func TestANameIsFreeAtOnceAfterLeavingAndSoonAfterADeath(t *testing.T) {
 	within(t, 10*time.Second, "it at its third address", func() bool {
 		return witness.peer("mover").Address == third.Addr().String() && witness.peer("mover").State == PeerAlive
 	})
-}
-
-func TestAnAddressThatIsTakenIsSaid(t *testing.T) {
-	n := start(t)
-	other := unstarted(t, at(n.Addr().String()))
-	err := other.Start(t.Context())
-	if err == nil || !strings.Contains(err.Error(), "cannot listen on TCP "+n.Addr().String()) {
-		t.Errorf("got %v", err)
-	}
 }
 
 func TestHooksMayCallTheMesh(t *testing.T) {

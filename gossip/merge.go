@@ -9,12 +9,37 @@ import (
 	"go.uber.org/zap"
 )
 
-// merge takes what a peer sent: what is new holds from now on, is reported to the
-// hooks and, with passOn, sent on to other peers. direct is true for a single
-// piece of news, and false for an exchange of the whole map.
+// merge takes a piece of news from a peer: what is new holds from now on, is
+// reported to the hooks and, with passOn, sent on to other peers. direct is true
+// for a single piece of news, and false for an exchange of the whole map.
 func (m *Mesh) merge(msg message, passOn, direct bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.mergeAll(msg, passOn, direct)
+}
+
+// mergeMap takes a peer's map. That comes first in it which is the peer's own.
+func (m *Mesh) mergeMap(msg message, join bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	first := false
+	if join && len(msg.records) > 0 {
+		from := msg.records[0].node
+		if m.tracing {
+			m.met = append(m.met, from)
+		}
+		// What this node learns with its first join is news to nobody else.
+		first = !m.joined && from != m.name
+		m.joined = m.joined || first
+	}
+	m.mergeAll(msg, !first, false)
+	if first {
+		m.notices.add(joinNotice{})
+	}
+}
+
+// mergeAll is merge, called with mu held.
+func (m *Mesh) mergeAll(msg message, passOn, direct bool) {
 	now := time.Now()
 	for _, r := range msg.records {
 		for _, e := range r.entries {
@@ -84,9 +109,12 @@ func (m *Mesh) particularsChanged(node string, e entry) bool {
 	return changed
 }
 
+// mergeDecision takes what an operator decided elsewhere. Called with mu held.
 func (m *Mesh) mergeDecision(d decision, passOn bool, now time.Time) {
 	i, err := d.intent()
-	if err != nil || i.Expired(now.Add(-keepExpired)) {
+	if err != nil || i.over(now) {
+		// Who still knows it would not take a lower one.
+		m.replica.counter = max(m.replica.counter, d.counter)
 		m.metrics.ignore(ignoredExpired)
 		return
 	}
@@ -179,7 +207,7 @@ func (m *Mesh) repeat() {
 	}
 	for key, held := range m.replica.decisions {
 		if held.by == m.name {
-			m.broadcast(message{decisions: []decision{held.decision}}, decisionName(key))
+			m.broadcast(message{decisions: []decision{held}}, decisionName(key))
 		}
 	}
 }

@@ -29,7 +29,7 @@ type Mesh struct {
 	queue   *queue
 	notices *notices
 
-	// Set by Start.
+	// Set by Start, or by what it leaves behind to try again.
 	members   atomic.Pointer[memberlist.Memberlist]
 	alive     atomic.Int64 // peers; atomic, as the queue reads it under its own lock
 	transport memberlist.NodeAwareTransport
@@ -38,7 +38,9 @@ type Mesh struct {
 	stop      context.CancelFunc
 	stopLoops context.CancelFunc // all but the one that calls hooks
 	wg        sync.WaitGroup
-	kick      chan struct{} // of the join loop
+	opening   sync.WaitGroup         // of what tries again to listen; before wg
+	trouble   atomic.Pointer[string] // why it has to
+	kick      chan struct{}          // of the join loop
 	ctx       context.Context
 
 	starting sync.Mutex // serialises Start, Leave, Stop and Reload
@@ -55,8 +57,10 @@ type Mesh struct {
 
 // meshState is what changes while a mesh runs. Mesh.mu guards all of it.
 type meshState struct {
-	closed  bool // nothing more is sent
-	joined  bool // the map was exchanged with somebody
+	closed  bool     // nothing more is sent
+	joined  bool     // the map was exchanged with somebody
+	tracing bool     // met is filled
+	met     []string // nodes with which the map was exchanged on joining
 	replica *replica
 	peers   map[string]*peer
 	seeds   []seed

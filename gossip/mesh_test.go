@@ -268,7 +268,7 @@ func TestANodeDoesNotJoinItself(t *testing.T) {
 			t.Errorf("%s is this node: %v, want %v", address, got, want)
 		}
 	}
-	if missing := n.missing([]netip.AddrPort{n.Addr(), netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), port), netip.MustParseAddrPort("192.0.2.1:1")}); len(missing) != 1 {
+	if missing := n.missing([]netip.AddrPort{n.Addr(), netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), port), netip.MustParseAddrPort("192.0.2.1:1")}, true, nil); len(missing) != 1 {
 		t.Errorf("missing are %v", missing)
 	}
 }

@@ -121,6 +121,14 @@ func (m *metrics) watch(mesh *Mesh) {
 		level("facts", "Facts of all nodes in the map.", counts(func(t totals) int { return t.facts })),
 		level("intents", "Intents in the map, those taken back included.", counts(func(t totals) int { return t.intents })),
 		level("messages_queued", "News waiting to be sent.", func() float64 { return float64(mesh.queue.len()) }),
+		level("drifted_peers", "Peers that are there and have another configuration.", counts(func(t totals) int { return t.drifted })),
+		level("isolated_upstreams", "Upstreams that this node sees DOWN and most nodes see up.", func() float64 { return float64(len(mesh.Isolated())) }),
+		level("running", "1 when this node takes part in gossip, 0 while it cannot listen.", func() float64 {
+			if mesh.members.Load() == nil {
+				return 0
+			}
+			return 1
+		}),
 		level("health_score", "memberlist's own judgement of this node: 0 is healthy, 2 the worst.", func() float64 { return float64(mesh.healthScore()) }),
 	}
 }

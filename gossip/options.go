@@ -32,8 +32,10 @@ type Options struct {
 	Knows func(upstream string) bool
 	// OnObservation gets what a peer newly says of an upstream.
 	OnObservation func(Observation)
-	// OnIntent gets what an operator newly decided on another node. Of two
-	// decisions about one target, the one that holds comes last.
+	// OnIntent gets what an operator newly decided on another node, and what was
+	// decided on this one before the first peer came, if that holds over what
+	// peers knew. Of two decisions about one target, the one that holds comes
+	// last.
 	OnIntent func(Intent)
 	// OnJoin is called once, after the first exchange of maps with a peer, and
 	// after OnIntent was for all decisions that came with it.

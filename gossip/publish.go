@@ -116,7 +116,7 @@ func (m *Mesh) Intend(i Intent) (Intent, error) {
 	}
 	now := time.Now()
 	m.mu.Lock()
-	i.By, i.At, i.Counter = m.name, now, m.replica.counter+1
+	i.At, i.By, i.Counter = now, m.name, m.replica.counter+1
 	d := encodeIntent(i)
 	if !sequence(i.Counter) {
 		m.mu.Unlock()
@@ -173,7 +173,8 @@ func (m *Mesh) Import(intents []Intent) error {
 			err = fmt.Errorf("gossip: %q is no kind of intent", i.Kind)
 		case !sequence(i.Counter) || validateName(i.By) != nil:
 			err = fmt.Errorf("gossip: the decision about %s has no counter (%d) or no author (%q)", i.Target, i.Counter, i.By)
-		case i.Expired(now.Add(-keepExpired)):
+		case i.over(now):
+			m.replica.counter = max(m.replica.counter, i.Counter)
 		default:
 			if m.replica.mergeDecision(d, now) == mergedNew {
 				m.broadcast(message{decisions: []decision{d}}, decisionName(d.key))

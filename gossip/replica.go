@@ -21,7 +21,7 @@ const (
 // of merging. It is not safe for concurrent use.
 type replica struct {
 	nodes     map[string]*run
-	decisions map[decisionKey]heldDecision
+	decisions map[decisionKey]decision
 	counter   uint64 // the greatest of all decisions that were seen
 }
 
@@ -37,13 +37,8 @@ type heldEntry struct {
 	heard time.Time
 }
 
-type heldDecision struct {
-	decision
-	heard time.Time
-}
-
 func newReplica() *replica {
-	return &replica{nodes: map[string]*run{}, decisions: map[decisionKey]heldDecision{}}
+	return &replica{nodes: map[string]*run{}, decisions: map[decisionKey]decision{}}
 }
 
 // merged is what became of an entry or a decision.
@@ -98,16 +93,16 @@ func (r *replica) mergeDecision(d decision, now time.Time) merged {
 		if len(r.decisions) >= maxDecisions && !r.evict(now) {
 			return mergedFull
 		}
-		r.decisions[d.key] = heldDecision{d, now}
+		r.decisions[d.key] = d
 		return mergedNew
 	}
-	switch c := compareDecisions(d, held.decision); {
+	switch c := compareDecisions(d, held); {
 	case c == 0:
 		return mergedKnown
 	case c < 0:
 		return mergedOlder
 	}
-	r.decisions[d.key] = heldDecision{d, now}
+	r.decisions[d.key] = d
 	return mergedNew
 }
 
@@ -124,7 +119,7 @@ func (r *replica) evict(now time.Time) bool {
 		if i, err := d.intent(); err == nil && i.On && !i.Expired(now) {
 			continue
 		}
-		if !found || compareDecisions(d.decision, r.decisions[oldest].decision) < 0 {
+		if !found || compareDecisions(d, r.decisions[oldest]) < 0 {
 			oldest, found = key, true
 		}
 	}
@@ -142,6 +137,18 @@ const keepTakenBack = 7 * 24 * time.Hour
 // clocks differ by less do not hand it to each other for ever.
 const keepExpired = 24 * time.Hour
 
+// over reports whether nobody needs to know of i any more: it is forgotten, and
+// not taken from others. That goes by times that i itself has, not by when it came
+// here: every node that starts anew or joins would begin to count then, and the
+// nodes would hand it to each other for ever. If the clock of the node that took
+// it back is wrong by some time, it is remembered for that much less or more. A
+// node whose own clock is wrong forgets it that much earlier or later than the
+// others, who do not bring it back to it. A node whose clock is a week behind
+// takes nothing back but on itself.
+func (i Intent) over(now time.Time) bool {
+	return i.Expired(now.Add(-keepExpired)) || !i.On && now.Sub(i.At) >= keepTakenBack
+}
+
 // expire forgets what a node that is gone said, once both that and the node's
 // going are ttl ago, and decisions that hold no more.
 func (r *replica) expire(now time.Time, ttl time.Duration, presence func(node string) (gone time.Time, alive bool)) {
@@ -157,9 +164,9 @@ func (r *replica) expire(now time.Time, ttl time.Duration, presence func(node st
 			delete(r.nodes, node)
 		}
 	}
-	maps.DeleteFunc(r.decisions, func(_ decisionKey, d heldDecision) bool {
+	maps.DeleteFunc(r.decisions, func(_ decisionKey, d decision) bool {
 		i, err := d.intent()
-		return err != nil || i.Expired(now.Add(-keepExpired)) || !i.On && now.Sub(d.heard) >= keepTakenBack
+		return err != nil || i.over(now)
 	})
 }
 
@@ -169,7 +176,7 @@ func (r *replica) expire(now time.Time, ttl time.Duration, presence func(node st
 func (r *replica) message(first string, include func(node string) bool) (raw []byte, complete bool) {
 	var m message
 	for _, key := range slices.SortedFunc(maps.Keys(r.decisions), compareDecisionKeys) {
-		m.decisions = append(m.decisions, r.decisions[key].decision)
+		m.decisions = append(m.decisions, r.decisions[key])
 	}
 	raw, complete = m.encode(), true
 	names := slices.Sorted(maps.Keys(r.nodes))

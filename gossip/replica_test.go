@@ -241,8 +241,9 @@ func TestDecisionsExpire(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			c.intent.Kind, c.intent.Target, c.intent.By, c.intent.Counter = Drain, upstreamA, "a", 1
+			c.intent.At = start
 			r := newReplica()
-			r.mergeDecision(encodeIntent(c.intent), start)
+			r.mergeDecision(encodeIntent(c.intent), start.Add(c.now-time.Hour)) // it came a moment ago
 			r.expire(start.Add(c.now), time.Minute, func(string) (time.Time, bool) { return time.Time{}, false })
 			if got := len(r.decisions) == 1; got != c.want {
 				t.Errorf("kept: %v, want %v", got, c.want)

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/kuberelay/kuberelay/internal/program"
@@ -28,8 +29,10 @@ const (
 	seedTimeout      = 10 * time.Second
 )
 
-// seed is one entry of Config.Peers: exactly one field is set.
+// seed is one entry of Config.Peers: text as it is written there, and exactly
+// one of the other fields.
 type seed struct {
+	text    string
 	address netip.AddrPort
 	host    string // with port
 	port    uint16
@@ -68,10 +71,20 @@ func (c Config) seeds() []seed {
 	seeds := make([]seed, 0, len(c.Peers))
 	for _, text := range c.Peers {
 		if s, err := parseSeed(text); err == nil { // Validate has seen to it.
+			s.text = text
 			seeds = append(seeds, s)
 		}
 	}
 	return seeds
+}
+
+// String returns s as it is written, without the arguments of a command, which
+// are nobody's business.
+func (s seed) String() string {
+	if s.command != nil {
+		return "exec:" + s.command[0]
+	}
+	return s.text
 }
 
 // resolve returns the addresses that s stands for now.
@@ -82,25 +95,36 @@ func (s seed) resolve(ctx context.Context, r Resolver) ([]netip.AddrPort, error)
 	case s.address.IsValid():
 		return []netip.AddrPort{s.address}, nil
 	case s.host != "":
-		return lookup(ctx, r, s.host, s.port)
+		return lookupHost(ctx, r, s.host, s.port)
 	case s.srv != "":
 		_, records, err := r.LookupSRV(ctx, "", "", s.srv)
 		if err != nil {
 			return nil, err
 		}
-		var all []netip.AddrPort
-		var problems []error
-		for _, record := range records[:min(len(records), maxSeedAddresses)] {
-			found, err := lookup(ctx, r, strings.TrimSuffix(record.Target, "."), record.Port)
-			all, problems = append(all, found...), append(problems, err)
-		}
-		return all, errors.Join(problems...)
+		return lookupTargets(ctx, r, records[:min(len(records), maxSeedAddresses)])
 	default:
 		return s.run(ctx, r)
 	}
 }
 
-func lookup(ctx context.Context, r Resolver, host string, port uint16) ([]netip.AddrPort, error) {
+// lookupTargets looks up all targets side by side, so that one that is slow does
+// not use up the others' time. What it returns is in the records' order.
+func lookupTargets(ctx context.Context, r Resolver, records []*net.SRV) ([]netip.AddrPort, error) {
+	found, problems := make([][]netip.AddrPort, len(records)), make([]error, len(records))
+	var lookups sync.WaitGroup
+	slots := make(chan struct{}, 16)
+	for i, record := range records {
+		lookups.Go(func() {
+			slots <- struct{}{}
+			defer func() { <-slots }()
+			found[i], problems[i] = lookupHost(ctx, r, strings.TrimSuffix(record.Target, "."), record.Port)
+		})
+	}
+	lookups.Wait()
+	return slices.Concat(found...), errors.Join(problems...)
+}
+
+func lookupHost(ctx context.Context, r Resolver, host string, port uint16) ([]netip.AddrPort, error) {
 	if ip, err := netip.ParseAddr(host); err == nil {
 		return []netip.AddrPort{netip.AddrPortFrom(ip.Unmap(), port)}, nil
 	}
@@ -147,29 +171,4 @@ func (s seed) run(ctx context.Context, r Resolver) ([]netip.AddrPort, error) {
 		}
 	}
 	return all, errors.Join(problems[:min(len(problems), 8)]...)
-}
-
-// resolveSeeds resolves all seeds at once. It returns the addresses that were
-// found, sorted, and the errors of those that were not, joined.
-func resolveSeeds(ctx context.Context, r Resolver, seeds []seed) ([]netip.AddrPort, error) {
-	type answer struct {
-		found []netip.AddrPort
-		err   error
-	}
-	answers := make(chan answer, len(seeds))
-	for _, s := range seeds {
-		go func() {
-			found, err := s.resolve(ctx, r)
-			answers <- answer{found, err}
-		}()
-	}
-	var all []netip.AddrPort
-	var problems []error
-	for range seeds {
-		a := <-answers
-		all, problems = append(all, a.found...), append(problems, a.err)
-	}
-	slices.SortFunc(all, netip.AddrPort.Compare)
-	all = slices.Compact(all)
-	return all[:min(len(all), maxSeedAddresses)], errors.Join(problems...)
 }

@@ -2,7 +2,6 @@ package gossip
 
 import (
 	"context"
-	"errors"
 	"net"
 	"net/netip"
 	"os"
@@ -105,21 +104,8 @@ func TestACommandThatHangsIsKilledWithWhatItStarted(t *testing.T) {
 	}
 }
 
-func TestWhatCanBeLookedUpIsUsedThoughTheRestCannot(t *testing.T) {
-	resolver := &names{hosts: map[string][]netip.Addr{"a": {netip.MustParseAddr("10.0.0.1")}}}
-	seeds := Config{Peers: []string{"none", "a:1", "10.0.0.1:1", "10.0.0.0:2"}}.seeds()
-	got, err := resolveSeeds(t.Context(), resolver, seeds)
-	if diff := cmp.Diff(addressList("10.0.0.0:2", "10.0.0.1:1"), got, cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
-	var missing *net.DNSError
-	if !errors.As(err, &missing) || missing.Name != "none" {
-		t.Errorf("error %v", err)
-	}
-}
-
 func TestAddressesNeedNoResolver(t *testing.T) {
-	if got, err := lookup(t.Context(), refusing{}, "10.0.0.1", 5); err != nil || len(got) != 1 {
+	if got, err := lookupHost(t.Context(), refusing{}, "10.0.0.1", 5); err != nil || len(got) != 1 {
 		t.Errorf("%v, %v", got, err)
 	}
 }

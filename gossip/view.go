@@ -130,13 +130,16 @@ func (m *Mesh) Snapshot() Snapshot {
 }
 
 // totals are what the gauges show.
-type totals struct{ alive, failed, blocked, facts, intents int }
+type totals struct{ alive, failed, blocked, drifted, facts, intents int }
 
 func (m *Mesh) totals() totals {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	t := totals{intents: len(m.replica.decisions)}
 	for _, p := range m.peers {
+		if facts, ok := m.selfFacts(p.name); ok && p.state == PeerAlive && facts.ConfigHash != m.self.ConfigHash {
+			t.drifted++
+		}
 		switch {
 		case p.state == PeerAlive && p.udp == UDPBlocked:
 			t.blocked++

@@ -80,6 +80,7 @@ export function warnings(s, now = Date.now()) {
   if (s.audit?.error) {
     w.push(`Audit events cannot be written${s.audit.blocks ? ', and requests that change something are refused' : ''}: ${s.audit.error}.`);
   }
+  if (s.gossipError) w.push(`Gossip does not run, and is tried again: ${s.gossipError}.`);
   const reload = s.config?.lastReload;
   if (reload && !reload.ok) {
     w.push(`The last reload was refused ${since(reload.at, now)} ago; the configuration before it is in force:\n${reload.error ?? ''}`);

@@ -16,7 +16,10 @@ func newDrain(s streams) *cobra.Command {
 		Long: `Takes an API server out of use, for its maintenance: new requests go to the
 cluster's others, and watches move there. What else is open on it may finish;
 kuberelay status shows how much that is. The server is probed as before, and
-used if none of the others can be. It lasts until kuberelay undrain.`,
+used if none of the others can be. It lasts until kuberelay undrain.
+
+It holds on all hosts that gossip with this one; on those that cannot be reached
+now, as soon as they can.`,
 		Example: `# Before 10.0.0.11 is upgraded
 COMMAND prod 10.0.0.11:6443`,
 	}, (*admin.Client).Drain, "%s of cluster %s is draining: it gets no new requests while another can be used.\n")
@@ -26,7 +29,8 @@ func newUndrain(s streams) *cobra.Command {
 	return drainCommand(s, &cobra.Command{
 		Use:   "undrain CLUSTER UPSTREAM",
 		Short: "Let an API server be used again",
-		Long:  "Lets an API server that kuberelay drain took out of use be used again.",
+		Long: `Lets an API server that kuberelay drain took out of use, on whichever host, be
+used again. This, too, holds on all hosts that gossip with this one.`,
 		Example: `# After 10.0.0.11 was upgraded
 COMMAND prod 10.0.0.11:6443`,
 	}, (*admin.Client).Undrain, "%s of cluster %s is used again.\n")

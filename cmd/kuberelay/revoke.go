@@ -22,7 +22,9 @@ func newRevoke(s streams) *cobra.Command {
 		Long: `Refuses a client from now on, whatever it presents, and ends its requests,
 watches, exec sessions and port-forwards within a second. Others notice nothing.
 It lasts until it is lifted or its time is over, also over a reload; over a
-restart, too, if the configuration has a stateFile.`,
+restart, too, if the configuration has a stateFile. It holds on all hosts that
+gossip with this one and have a client of that name, within a second; on those
+that cannot be reached now, as soon as they can. So does --lift.`,
 		Example: `# Alice's laptop was stolen
 COMMAND alice --reason='laptop stolen, ticket 1234'
 

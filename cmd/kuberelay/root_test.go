@@ -28,7 +28,7 @@ func TestExitCodesOfUsage(t *testing.T) {
 		{"two clients", []string{"revoke", "a", "b"}, "error: unexpected argument \"b\"\nSee 'kuberelay revoke --help' for usage.\n"},
 		{"a revocation that is lifted for a time", []string{"revoke", "a", "--lift", "--for=1h"}, "error: --lift goes with neither --for nor --reason\nSee 'kuberelay revoke --help' for usage.\n"},
 		{"a revocation for no time", []string{"revoke", "a", "--for=0s"}, "error: --for 0s: must be more than zero\nSee 'kuberelay revoke --help' for usage.\n"},
-		{"a status in another format", []string{"status", "-o", "xml"}, "error: --output \"xml\": want table or json\nSee 'kuberelay status --help' for usage.\n"},
+		{"a status in another format", []string{"status", "-o", "xml"}, "error: --output \"xml\": want table, wide or json\nSee 'kuberelay status --help' for usage.\n"},
 		{"two processes to ask", []string{"status", "--admin=a:1", "--config=c"}, "error: --admin goes with neither --config nor --control-socket\nSee 'kuberelay status --help' for usage.\n"},
 		{"an admin address without a port", []string{"status", "--admin=h"}, "error: --admin: \"h\" is no admin address: want HOST:PORT, such as 127.0.0.1:9801\nSee 'kuberelay status --help' for usage.\n"},
 		{"no socket", []string{"credential"}, "error: --socket is missing\nSee 'kuberelay credential --help' for usage.\n"},

@@ -21,12 +21,14 @@ func newStatus(s streams) *cobra.Command {
 	var address, output string
 	var watch bool
 	cmd := &cobra.Command{
-		Use:   "status [--config=FILE | --admin=HOST:PORT] [-o json] [--watch]",
+		Use:   "status [--config=FILE | --admin=HOST:PORT] [-o wide|json] [--watch]",
 		Short: "Show clusters, API servers, listeners and clients",
 		Long: `Shows what a running process does: its clusters and their API servers, its
 listeners, the clients that use it, credentials, its peers, the configuration in
 force, and what happened last. LATENCY is the time within which nine of ten
-answers of an API server began, in the latest five seconds that had any.
+answers of an API server began, in the latest five seconds that had any. With
+-o wide it also shows where the peers are, the IDs of their keys, what they have
+to do, and who sees what of each API server.
 
 The exit code is 0 when all is well, 3 when a cluster has no usable API server,
 the last reload was refused or requests are refused because audit events cannot
@@ -43,15 +45,15 @@ COMMAND --watch`,
 		ValidArgsFunction:     cobra.NoFileCompletions,
 		Args:                  noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if output != "table" && output != "json" {
-				return &usageError{cmd, fmt.Errorf("--output %q: want table or json", output)}
+			if output != "table" && output != "wide" && output != "json" {
+				return &usageError{cmd, fmt.Errorf("--output %q: want table, wide or json", output)}
 			}
 			client, err := c.statusClient(cmd, address)
 			if err != nil {
 				return err
 			}
 			defer client.Close()
-			v := viewer{ask: client.Status, out: s.out, json: output == "json", now: time.Now}
+			v := viewer{ask: client.Status, out: s.out, wide: output == "wide", json: output == "json", now: time.Now}
 			if !watch {
 				return v.show(cmd.Context())
 			}
@@ -66,10 +68,10 @@ COMMAND --watch`,
 			return v.watch(ctx, tick.C)
 		},
 	}
-	cmd.Flags().StringVarP(&output, "output", "o", "table", "Output format. One of (table|json). json is the document of /api/v1/status.")
+	cmd.Flags().StringVarP(&output, "output", "o", "table", "Output format. One of (table|wide|json). wide has more of the peers; json is the document of /api/v1/status.")
 	cmd.Flags().BoolVarP(&watch, "watch", "w", false, "If true, look again every two seconds, until interrupted.")
 	cmd.Flags().StringVar(&address, "admin", "", "HOST:PORT of the admin server to ask, in place of a control socket.")
-	complete(cmd, "output", "table", "json")
+	complete(cmd, "output", "table", "wide", "json")
 	complete(cmd, "admin")
 	c.addFlags(cmd.Flags())
 	return cmd
@@ -95,6 +97,7 @@ func (c *control) statusClient(cmd *cobra.Command, address string) (*admin.Clien
 type viewer struct {
 	ask    func(context.Context) (admin.Status, error)
 	out    io.Writer
+	wide   bool
 	json   bool
 	screen *screen // nil: what is shown is written one after the other
 	now    func() time.Time
@@ -119,7 +122,7 @@ func (v *viewer) write(s admin.Status) error {
 		e.SetIndent("", "  ")
 		return e.Encode(s)
 	}
-	return v.text(statusTable(s, v.now()))
+	return v.text(statusTable(s, v.now(), v.wide))
 }
 
 // text writes a text, below the time if it is to be written over.

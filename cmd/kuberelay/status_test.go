@@ -96,7 +96,7 @@ AGO   EVENT     OF                    WHAT
 `
 
 func TestStatusTable(t *testing.T) {
-	if d := cmp.Diff(fullTable, statusTable(full(), now)); d != "" {
+	if d := cmp.Diff(fullTable, statusTable(full(), now, false)); d != "" {
 		t.Error(d)
 	}
 	s := admin.Status{Version: "v1", Draining: true, Isolated: true, IsolatedReason: "2 of 2 peers reach a:6443", Config: &admin.ConfigStatus{
@@ -110,7 +110,7 @@ func TestStatusTable(t *testing.T) {
 		"AUDIT EVENTS CANNOT BE WRITTEN, REQUESTS THAT CHANGE SOMETHING ARE REFUSED: audit log /a: no space left on device\n" +
 		"TWO INSTANCES ARE NAMED n1, at 10.1.0.1:7946 and 10.1.0.2:7946: change gossip.nodeName on one of them\n" +
 		"configuration /k.yaml, loaded 0s ago; A RELOAD 60s AGO WAS REFUSED:\n  k.yaml:3: a\n  k.yaml:4: b\n"
-	if d := cmp.Diff(want, statusTable(s, now)); d != "" {
+	if d := cmp.Diff(want, statusTable(s, now, false)); d != "" {
 		t.Error(d)
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -14,8 +15,9 @@ import (
 )
 
 // statusTable renders a status for people: a sentence, then a table for each
-// kind of thing that there is.
-func statusTable(s admin.Status, now time.Time) string {
+// kind of thing that there is; with wide, also where the peers are, what they
+// have to do, and who sees what.
+func statusTable(s admin.Status, now time.Time, wide bool) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "kuberelay %s", printable(s.Version))
 	if s.Node != "" {
@@ -34,11 +36,19 @@ func statusTable(s admin.Status, now time.Time) string {
 	}
 	writeAudit(&b, s.Audit)
 	writeConflicts(&b, s.Peers)
+	if s.GossipError != "" {
+		fmt.Fprintf(&b, "GOSSIP DOES NOT RUN, AND IS TRIED AGAIN: %s\n", printable(s.GossipError))
+	}
 	writeConfig(&b, s.Config, now)
 	writeTable(&b, "CLUSTER\tUPSTREAM\tSTATE\tSINCE\tBREAKER\tIN-FLIGHT\tSTREAMS\tLATENCY\tREASON", upstreamRows(s, now))
 	writeTable(&b, "LISTENER\tADDRESS\tMODE\tCLUSTER\tTLS\tIDENTIFY", listenerRows(s))
 	writeTable(&b, "CLIENT\tIN-FLIGHT\tWATCHES\tUPGRADES\tREQUESTS\tSEEN\tREVOKED", clientRows(s, now))
-	writeTable(&b, "PEER\tSTATE\tHEARD\tVERSION\tCONFIG\tUDP", peerRows(s, now))
+	if wide {
+		writeTable(&b, "PEER\tSTATE\tHEARD\tVERSION\tCONFIG\tUDP\tADDRESS\tADMIN\tKEYS\tIN-FLIGHT\tSTREAMS", widePeerRows(s, now))
+		writeTable(&b, "CLUSTER\tUPSTREAM\tOBSERVER\tSTATE\tSINCE", observationRows(s, now))
+	} else {
+		writeTable(&b, "PEER\tSTATE\tHEARD\tVERSION\tCONFIG\tUDP", peerRows(s, now))
+	}
 	writeTable(&b, "CREDENTIAL\tEXPIRES\tERROR", credentialRows(s, now))
 	writeTable(&b, "AGO\tEVENT\tOF\tWHAT", eventRows(s, now))
 	return b.String()
@@ -186,19 +196,52 @@ func credentialRows(s admin.Status, now time.Time) (rows [][]any) {
 // peerRows are the other instances, and what makes this one's view differ.
 func peerRows(s admin.Status, now time.Time) (rows [][]any) {
 	for _, p := range s.Peers {
-		if p.Self {
-			continue
+		if !p.Self {
+			rows = append(rows, peerRow(s, p, now))
 		}
-		config := ""
-		switch {
-		case p.ConfigHash == "" || s.Config == nil || s.Config.Hash == "":
-		case p.ConfigHash == s.Config.Hash:
-			config = "same"
-		default:
-			config = "DIFFERS"
-		}
-		rows = append(rows, []any{p.Name, p.State, age(p.LastHeard, now), p.Version, config, p.UDP})
 	}
+	return rows
+}
+
+func peerRow(s admin.Status, p admin.PeerStatus, now time.Time) []any {
+	config := ""
+	switch {
+	case p.ConfigHash == "" || s.Config == nil || s.Config.Hash == "":
+	case p.ConfigHash == s.Config.Hash:
+		config = "same"
+	default:
+		config = "DIFFERS"
+	}
+	return []any{p.Name, p.State, age(p.LastHeard, now), p.Version, config, p.UDP}
+}
+
+// widePeerRows are all instances, this one too, with what else is known of them.
+func widePeerRows(s admin.Status, now time.Time) (rows [][]any) {
+	for _, p := range s.Peers {
+		name, load := p.Name, []any{"", ""}
+		if p.Self {
+			name += " (this one)"
+		}
+		if l := p.Load; l != nil {
+			load = []any{l.InFlight, l.Streams}
+		}
+		row := peerRow(s, p, now)
+		row[0] = name
+		rows = append(rows, slices.Concat(row, []any{p.Address, p.AdminAddress, strings.Join(p.KeyIDs, ",")}, load))
+	}
+	return rows
+}
+
+// observationRows say who sees what of each API server.
+func observationRows(s admin.Status, now time.Time) (rows [][]any) {
+	for _, p := range s.Peers {
+		for _, o := range p.Observations {
+			rows = append(rows, []any{o.Cluster, o.Upstream, p.Name, o.State, age(o.Since, now)})
+		}
+	}
+	slices.SortStableFunc(rows, func(a, b []any) int {
+		return cmp.Or(strings.Compare(a[0].(string), b[0].(string)), strings.Compare(a[1].(string), b[1].(string)))
+	})
 	return rows
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -29,6 +30,13 @@ var (
 func TestMain(m *testing.M) {
 	if request := os.Getenv(requestVariable); request != "" {
 		os.Exit(sendRequest(request, os.Stdout, os.Stderr))
+	}
+	if addresses := os.Getenv(forgeVariable); addresses != "" {
+		if err := forge(strings.Split(addresses, ","), os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
 	}
 	code, err := run(m)
 	if err != nil {

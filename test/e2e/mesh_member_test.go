@@ -105,7 +105,8 @@ func (m *mesh) awaitSameKeys(n int, within time.Duration) {
 	}
 }
 
-// TestMeshMembers has strangers call, one node leave, and two die.
+// TestMeshMembers has strangers call and forgeries sent, one node leave, and two
+// die.
 func TestMeshMembers(t *testing.T) {
 	network := newMeshNetwork(t, meshNodes+2)
 	_, loads, clients := meshPeople(t)
@@ -113,6 +114,7 @@ func TestMeshMembers(t *testing.T) {
 	m := startMesh(t, network, o)
 	running := m.startLoad(loads, m.nodes...)
 	m.strangersStayOutside(o)
+	m.forgeriesAreIgnored()
 	running.check(t, false)
 
 	first, second, third := m.nodes[0], m.nodes[1], m.nodes[2]

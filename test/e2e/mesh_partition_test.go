@@ -184,6 +184,14 @@ func TestMeshIsolated(t *testing.T) {
 	}
 	await(t, "word of node-3 that it is cut off", says)
 	t.Logf("node-3 says that it is cut off after %v", time.Since(begun).Round(time.Millisecond))
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	_, err := alone.log.wait(ctx, func(line string) bool {
+		return strings.Contains(line, "this host seems cut off") && !slices.ContainsFunc(m.network.servers, func(id string) bool { return !strings.Contains(line, id) })
+	})
+	if err != nil {
+		t.Errorf("the log of node-3 does not name all servers that it is cut off from: %v", err)
+	}
 	for _, n := range others {
 		n.awaitStatus("node-3 has seen servers DOWN", 2*time.Second, func(s meshStatus) bool {
 			for _, p := range s.Peers {

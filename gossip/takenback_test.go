@@ -45,37 +45,3 @@ func TestWhatWasTakenBackIsForgottenByAll(t *testing.T) {
 		t.Errorf("the next decision has counter %d, %v, want one above %d", i.Counter, err, old.Counter)
 	}
 }
-
-// lost returns a node that has no state and is started by join, and a peer that
-// knows an older decision and its being taken back.
-func lost(t *testing.T, first, then Intent) (n, peer *node, join func()) {
-	t.Helper()
-	peer = start(t)
-	for _, i := range []Intent{first, then} {
-		if _, err := peer.Intend(i); err != nil {
-			t.Fatal(err)
-		}
-	}
-	wait(t, 10*time.Millisecond) // Whatever is decided next is later by the clock.
-	n = unstarted(t, peersOf(peer))
-	return n, peer, func() {
-		t.Helper()
-		if err := n.Start(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		within(t, 5*time.Second, "the peer", func() bool {
-			n.Mesh.mu.Lock()
-			defer n.Mesh.mu.Unlock()
-			return n.joined
-		})
-	}
-}
-
-func (n *node) on(target string) bool {
-	for _, i := range n.Export() {
-		if i.Target == target {
-			return i.On
-		}
-	}
-	return false
-}

@@ -64,6 +64,7 @@ chaos: ## Kill, stop, cut off and restart API servers under 30 s of load each.
 .PHONY: mesh
 mesh: ## Cut hosts that gossip off from each other, for up to ten minutes (root).
 	@echo "starting a cluster (built for minutes the first time), then about fifteen minutes of partitions"
+	@KUBERELAY_E2E_LONG=1 go test -count=1 -v -run=Twenty ./gossip
 	@cd test/e2e && KUBERELAY_E2E_LONG=1 go test -count=1 -timeout=40m -v -run=Mesh .
 
 .PHONY: fuzz

@@ -126,6 +126,17 @@ func TestStrangersPacketsAndConnectionsAreIgnoredAndCounted(t *testing.T) {
 		})
 	}
 
+	// A connection that ends without a word is a port check.
+	labels, malformed := n.metric("ignored_total", ignoredLabel), n.metric("ignored_total", ignoredMalformed)
+	for range 5 {
+		s.send(nil)
+	}
+	s.send(labelled("consul", []byte{6}))
+	within(t, 5*time.Second, "another label", func() bool { return n.metric("ignored_total", ignoredLabel) > labels })
+	if l, m := n.metric("ignored_total", ignoredLabel), n.metric("ignored_total", ignoredMalformed); l != labels+1 || m != malformed {
+		t.Errorf("%v connections were of another label and %v malformed, want 1 and 0", l-labels, m-malformed)
+	}
+
 	// What was recorded is sent again, all of it, twice.
 	known := n.metric("entries_received_total", receivedNew)
 	sender.see(upstreamA, StateDown)

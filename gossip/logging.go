@@ -2,6 +2,7 @@ package gossip
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -65,9 +66,10 @@ var refusals = []struct{ text, reason string }{
 	{"truncated messages", ignoredMalformed},
 }
 
-// restated are in lines about what the mesh itself logs better. They are logged
-// at level debug.
+// restated are in lines about what the mesh itself logs better, or what nobody
+// did wrong. They are logged at level debug, and not counted.
 var restated = []string{
+	errSilent.Error(),
 	"over TCP but UDP probes failed",
 	"Conflicting address for",
 	"ignoring alive message for",
@@ -86,17 +88,15 @@ func (w *logWriter) Write(line []byte) (int, error) {
 	text = strings.ToValidUTF8(strings.TrimPrefix(text, "memberlist: "), "?")
 	kind, _, _ := strings.Cut(text, ":")
 	kind = kind[:min(len(kind), 24)]
+	if slices.ContainsFunc(restated, func(s string) bool { return strings.Contains(text, s) }) {
+		level = zapcore.DebugLevel
+	}
 	if level >= zapcore.WarnLevel {
 		for _, r := range refusals {
 			if strings.Contains(text, r.text) {
 				w.ignore(r.reason)
 				kind = "ignored " + r.reason
 				break
-			}
-		}
-		for _, s := range restated {
-			if strings.Contains(text, s) {
-				level = zapcore.DebugLevel
 			}
 		}
 	}

@@ -2,7 +2,9 @@ package gossip
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"sync"
@@ -289,12 +291,20 @@ type stream struct {
 	closed  func()
 }
 
+// errSilent is of a connection that ends before anything came: kuberelay doctor,
+// a port check, or a peer that has given up. memberlist would take the missing
+// label for another mesh's.
+var errSilent = errors.New("closed before a byte came")
+
 // Read implements [net.Conn].
 func (s *stream) Read(p []byte) (int, error) {
 	if s.left <= 0 {
 		return 0, fmt.Errorf("more than %d bytes: is larger than limit", maxStream)
 	}
 	n, err := s.Conn.Read(p[:min(len(p), s.left)])
+	if n == 0 && err == io.EOF && s.left == maxStream {
+		err = errSilent
+	}
 	s.left -= n
 	s.metrics.countBytes("received", protocolTCP, n)
 	return n, err

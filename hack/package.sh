@@ -29,6 +29,7 @@ if [ "$ARCH" != "$(go env GOHOSTARCH)" ]; then
 	go build -o "$program" ./cmd/kuberelay
 fi
 (cd hack/package && go run ./manpages "../../$program" "$PACKAGE_VERSION" "$(date -u -d "@$SOURCE_DATE_EPOCH" +%F)" "../../$stage/man")
+(cd hack/package && go run ./notices ../..) >"$stage/THIRD-PARTY-NOTICES"
 "$program" completion bash >"$stage/completion/kuberelay.bash"
 "$program" completion fish >"$stage/completion/kuberelay.fish"
 "$program" completion zsh >"$stage/completion/_kuberelay"

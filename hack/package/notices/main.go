@@ -4,6 +4,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -31,18 +32,18 @@ func main() {
 		fmt.Fprintln(os.Stderr, "usage: notices ROOT")
 		os.Exit(2)
 	}
-	if err := run(os.Stdout, os.Args[1]); err != nil {
+	if err := run(context.Background(), os.Stdout, os.Args[1]); err != nil {
 		fmt.Fprintln(os.Stderr, "notices:", err)
 		os.Exit(1)
 	}
 }
 
-func run(w io.Writer, root string) error {
-	modules, err := linked(root)
+func run(ctx context.Context, w io.Writer, root string) error {
+	modules, err := linked(ctx, root)
 	if err != nil {
 		return err
 	}
-	goroot, err := exec.Command("go", "env", "GOROOT").Output()
+	goroot, err := exec.CommandContext(ctx, "go", "env", "GOROOT").Output()
 	if err != nil {
 		return fmt.Errorf("go env GOROOT: %w", err)
 	}
@@ -57,8 +58,8 @@ func run(w io.Writer, root string) error {
 }
 
 // linked returns the modules with packages in the program, sorted by path.
-func linked(root string) ([]module, error) {
-	cmd := exec.Command("go", "list", "-deps", "-json=Module", "./cmd/kuberelay")
+func linked(ctx context.Context, root string) ([]module, error) {
+	cmd := exec.CommandContext(ctx, "go", "list", "-deps", "-json=Module", "./cmd/kuberelay")
 	cmd.Dir = root
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux")
 	cmd.Stderr = os.Stderr

@@ -9,7 +9,7 @@ import (
 
 func TestEveryModuleComesWithItsLicence(t *testing.T) {
 	var b strings.Builder
-	if err := run(&b, "../../.."); err != nil {
+	if err := run(t.Context(), &b, "../../.."); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{"github.com/hashicorp/memberlist v", "Mozilla Public License, version 2.0", "k8s.io/client-go v", "Go's standard library go"} {

@@ -6,13 +6,14 @@ MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+REVISION ?= $(shell git rev-parse HEAD 2>/dev/null)
 PREFIX  ?= /usr/local
 ARGS    ?=
 # How long each fuzz target runs under make fuzz.
 FUZZTIME ?= 10s
 
 export GOFLAGS ?= -buildvcs=false
-LDFLAGS := -s -w -X main.release=$(VERSION)
+LDFLAGS := -s -w -X main.release=$(VERSION) -X github.com/kuberelay/kuberelay/admin.vcsRevision=$(REVISION)
 
 .PHONY: help
 help: ## Show this list.

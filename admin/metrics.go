@@ -181,9 +181,16 @@ func label(v string) string {
 	return strings.ToValidUTF8(v, "?")
 }
 
+// vcsRevision is the revision of a build that does not see the repository:
+// -ldflags "-X github.com/kuberelay/kuberelay/admin.vcsRevision=0123abcd".
+var vcsRevision string
+
 func revision(given string) string {
 	if given != "" {
 		return given
+	}
+	if vcsRevision != "" {
+		return vcsRevision
 	}
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, s := range info.Settings {

@@ -366,3 +366,13 @@ func BenchmarkUpstream(b *testing.B) {
 		u.FirstByte(time.Millisecond)
 	}
 }
+
+func TestRevisionIsTheLinkersWhereNoneIsGiven(t *testing.T) {
+	vcsRevision = "0123abc"
+	t.Cleanup(func() { vcsRevision = "" })
+	for given, want := range map[string]string{"": "0123abc", "def": "def"} {
+		if got := revision(given); got != want {
+			t.Errorf("revision(%q) = %q, want %q", given, got, want)
+		}
+	}
+}

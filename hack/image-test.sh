@@ -58,7 +58,7 @@ for base in $(sed -n 's/^FROM \([^ ]*\).*/\1/p' deploy/Containerfile); do
 done
 
 echo "building the image (it compiles all of kuberelay: 2 to 4 minutes)"
-images build --quiet --pull-never --isolation chroot --file deploy/Containerfile --build-arg VERSION=v0.0.1 --tag kuberelay .
+images build --quiet --pull-never --isolation chroot --file deploy/Containerfile --build-arg VERSION=v0.0.1 --build-arg REVISION=0123abc --tag kuberelay .
 container=$(images from --pull-never localhost/kuberelay)
 root=$(images mount "$container")
 
@@ -108,6 +108,7 @@ for _ in $(seq 100); do
 	sleep 0.2
 done
 is "/healthz" "$(curl --silent --output /dev/null --write-out '%{http_code}' http://127.0.0.1:19801/healthz)" 200
+is "its revision" "$(curl --silent http://127.0.0.1:19801/metrics | grep -o 'revision="[^"]*"')" 'revision="0123abc"'
 is "a stranger" "$(curl --silent --output /dev/null --write-out '%{http_code}' http://127.0.0.1:18443/version)" 401
 [ "$failed" = 0 ] || cat "$work/log"
 exit "$failed"

@@ -14,13 +14,14 @@ ARCH=${ARCH:-$(go env GOARCH)}
 MAINTAINER=${MAINTAINER:-kuberelay maintainers <maintainers@kuberelay.invalid>}
 # Of the last commit, so that two builds of it are the same.
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || date +%s)}
+REVISION=${REVISION:-$(git rev-parse HEAD 2>/dev/null || echo unknown)}
 export PACKAGE_VERSION ARCH MAINTAINER SOURCE_DATE_EPOCH
 
 stage=dist/stage
 rm -rf "$stage"
 mkdir -p "$stage/man" "$stage/completion"
 echo "building kuberelay $release for linux/$ARCH"
-CGO_ENABLED=0 GOOS=linux GOARCH=$ARCH go build -trimpath -ldflags "-s -w -X main.release=$release" -o "$stage/kuberelay" ./cmd/kuberelay
+CGO_ENABLED=0 GOOS=linux GOARCH=$ARCH go build -trimpath -ldflags "-s -w -X main.release=$release -X github.com/kuberelay/kuberelay/admin.vcsRevision=$REVISION" -o "$stage/kuberelay" ./cmd/kuberelay
 # Help and completion come from a program that runs here.
 program=$stage/kuberelay
 if [ "$ARCH" != "$(go env GOHOSTARCH)" ]; then
@@ -28,6 +29,7 @@ if [ "$ARCH" != "$(go env GOHOSTARCH)" ]; then
 	go build -o "$program" ./cmd/kuberelay
 fi
 (cd hack/package && go run ./manpages "../../$program" "$PACKAGE_VERSION" "$(date -u -d "@$SOURCE_DATE_EPOCH" +%F)" "../../$stage/man")
+(cd hack/package && go run ./notices ../..) >"$stage/THIRD-PARTY-NOTICES"
 "$program" completion bash >"$stage/completion/kuberelay.bash"
 "$program" completion fish >"$stage/completion/kuberelay.fish"
 "$program" completion zsh >"$stage/completion/_kuberelay"

@@ -54,7 +54,9 @@ func TestOneHost(t *testing.T) {
 		before, restarts := h.now(), h.property("kuberelay", "NRestarts")
 		h.run("systemctl kill --signal=KILL --kill-who=main kuberelay")
 		h.awaitRestart(restarts)
-		t.Log(h.journal(before))
+		if journal := h.journal(before); !strings.Contains(journal, "Main process exited, code=killed, status=9/KILL") {
+			t.Errorf("the journal does not say why:\n%s", journal)
+		}
 	})
 	step("stopped with SIGSTOP, it is killed and started again", func(t *testing.T, h *host) {
 		before, restarts := h.now(), h.property("kuberelay", "NRestarts")
@@ -199,10 +201,22 @@ func secondInstance(t *testing.T, h *host) {
 	if got := h.run(ask); got != "200" {
 		t.Errorf("alice, after a restart: HTTP %s, want 200", got)
 	}
+	// Alone, as it may be for good, and with the other one.
+	h.run("systemctl stop kuberelay.socket kuberelay-api.socket kuberelay-tls.socket kuberelay.service && logrotate --force /etc/logrotate.d/kuberelay && test -s /var/log/kuberelay/two/audit.jsonl.1")
+	h.await("a new file of the audit log", 10*time.Second, func() string {
+		out, err := h.try(ask + " && test -s /var/log/kuberelay/two/audit.jsonl")
+		if err != nil {
+			return out + " " + err.Error()
+		}
+		return ""
+	})
+	h.run("systemctl start kuberelay.socket kuberelay-api.socket kuberelay-tls.socket kuberelay.service && logrotate --force /etc/logrotate.d/kuberelay")
+	h.awaitReady()
 }
 
 func removeAndPurge(t *testing.T, h *host) {
-	h.run("dpkg --remove kuberelay")
+	newLoad(t, h.address).insist(func() { h.run("dpkg --remove kuberelay") })
+	h.nothingRuns()
 	h.run("test -f /etc/kuberelay/config.yaml && test -f /etc/kuberelay/secrets/prod.token && test -s /var/log/kuberelay/audit.jsonl && ! test -e /usr/bin/kuberelay && ! systemctl is-active kuberelay.service kuberelay.socket")
 	h.run("dpkg --install /var/tmp/1.deb && systemctl start kuberelay.socket kuberelay-api.socket kuberelay-tls.socket kuberelay")
 	h.awaitReady()

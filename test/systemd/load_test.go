@@ -209,3 +209,25 @@ func (l *load) check(watches int) {
 			len(l.took), l.refused, len(l.failed), slices.Max(l.took).Round(time.Millisecond), l.clean, len(l.cut))
 	}
 }
+
+// insist has clients knock while f runs, each on a new connection and whatever
+// the answer is.
+func (l *load) insist(f func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var clients sync.WaitGroup
+	defer clients.Wait()
+	defer cancel()
+	for range 20 {
+		clients.Go(func() {
+			tick := time.NewTicker(10 * time.Millisecond)
+			defer tick.Stop()
+			for ctx.Err() == nil {
+				if response, err := l.get(ctx, l.new, "/version"); err == nil {
+					response.Body.Close()
+				}
+				<-tick.C
+			}
+		})
+	}
+	f()
+}

@@ -29,7 +29,11 @@ func TestRPM(t *testing.T) {
 	}
 	h.awaitReady()
 
-	out := h.run("echo '# mine' >> /etc/logrotate.d/kuberelay && " + rpm + "--erase kuberelay 2>&1")
+	var out string
+	newLoad(t, h.address).insist(func() {
+		out = h.run("echo '# mine' >> /etc/logrotate.d/kuberelay && " + rpm + "--erase kuberelay 2>&1")
+	})
+	h.nothingRuns()
 	h.run("test -f /etc/kuberelay/config.yaml && test -f /etc/kuberelay/secrets/prod.token && test -s /var/log/kuberelay/audit.jsonl && test -f /etc/logrotate.d/kuberelay.rpmsave")
 	h.run("! test -e /usr/bin/kuberelay && ! test -e /etc/kuberelay/config.yaml.example && ! systemctl is-active kuberelay.service kuberelay.socket kuberelay-api.socket kuberelay-tls.socket")
 	if left := h.run("find /etc/systemd /usr/lib/systemd /usr/share -name '*kuberelay*' -not -path '*.service.d*' -not -path '*.socket.d*'"); left != "" {

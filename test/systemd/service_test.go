@@ -67,6 +67,14 @@ func (h *host) carry(t *testing.T) {
 	}
 }
 
+// nothingRuns holds the host to have no process of kuberelay.
+func (h *host) nothingRuns() {
+	h.t.Helper()
+	if left, _ := h.try("pgrep --list-full --exact kuberelay"); left != "" {
+		h.t.Errorf("it runs on: %s", left)
+	}
+}
+
 // configure writes what an administrator writes, and starts the service. The
 // sections are added to the configuration.
 func (h *host) configure(t *testing.T, sections ...string) {

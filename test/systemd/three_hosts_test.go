@@ -43,6 +43,7 @@ func TestThreeHosts(t *testing.T) {
 	step("a drain on one holds on all within a second", drainHolds)
 	step("a revocation on one holds on all within a second", revocationHolds)
 	step("one that is shut down has left, and comes back to what was decided meanwhile", shutDownAndBack)
+	step("the floating address leaves a host whose service is stopped, and one that is not ready", floats)
 	step("one that loses its power is dead, and kubectl goes on through the floating address", powerLost)
 	step("with its power back, it joins by itself", powerBack)
 }
@@ -65,12 +66,33 @@ func (h *host) namespaces(address string) (string, error) {
 	return out.String(), err
 }
 
-func powerLost(t *testing.T, hosts []*host) {
-	first, rest := hosts[0], hosts[1:]
+// floats takes kuberelay from the host that has the address, and leaves the host
+// itself and its keepalived as they are.
+func floats(t *testing.T, hosts []*host) {
+	first, second := hosts[0], hosts[1]
 	for _, h := range hosts {
 		h.float(t, hosts)
 	}
 	first.await("host 1 to have the floating address", 30*time.Second, first.misses)
+	const units = " kuberelay.socket kuberelay-api.socket kuberelay-tls.socket kuberelay.service"
+	for _, fault := range []struct{ name, begin, end string }{
+		{"its service is stopped", "systemctl stop" + units, "systemctl start" + units},
+		{"/readyz is 503", "ip route add prohibit " + outside, "ip route del prohibit " + outside},
+	} {
+		began := time.Now()
+		first.run(fault.begin)
+		second.await("the floating address, when "+fault.name, 30*time.Second, second.misses)
+		t.Logf("%s: host 2 has the address after %v", fault.name, time.Since(began).Round(100*time.Millisecond))
+		second.answersKubectl(floating)
+		first.run(fault.end)
+		first.await("host 1 to have the address back", 30*time.Second, first.misses)
+		first.answersKubectl(floating)
+	}
+	awaitPeers(t, hosts)
+}
+
+func powerLost(t *testing.T, hosts []*host) {
+	first, rest := hosts[0], hosts[1:]
 	l := newLoad(t, floating)
 	if err := l.once(); err != nil {
 		t.Fatalf("through the floating address: %v", err)

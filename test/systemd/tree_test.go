@@ -12,7 +12,7 @@ import (
 // What a host has beside Debian's minimal base.
 const (
 	suite    = "bookworm"
-	included = "systemd,systemd-sysv,dbus,iproute2,procps,curl,ca-certificates,keepalived,rpm"
+	included = "systemd,systemd-sysv,dbus,iproute2,procps,curl,ca-certificates,keepalived,logrotate,rpm"
 )
 
 // debian returns a tree of Debian with systemd, made once and then kept in the

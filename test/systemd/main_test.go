@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"syscall"
 	"testing"
 	"time"
 
@@ -55,7 +56,14 @@ func unable() string {
 func run(m *testing.M) (code int, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 25*time.Minute)
 	defer cancel()
-	if tree, err = debian(ctx); err != nil {
+	if tree, err = debian(ctx); err == nil {
+		err = boots(ctx, tree)
+	}
+	if err != nil {
+		if os.Getenv("KUBERELAY_SYSTEMD_OPTIONAL") != "" {
+			fmt.Println("skipped: no host with systemd can be had here:", err)
+			return 0, nil
+		}
 		return 1, err
 	}
 	if packages, err = twoPackages(ctx); err != nil {
@@ -79,6 +87,20 @@ func run(m *testing.M) (code int, err error) {
 		}
 	}
 	return m.Run(), nil
+}
+
+// boots finds out whether a container of the tree comes up and goes down.
+func boots(ctx context.Context, tree string) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	nspawn := exec.CommandContext(ctx, "systemd-nspawn", "--quiet", "--directory="+tree, "--volatile=overlay",
+		"--register=no", "--keep-unit", "--private-network", "--console=pipe", "--boot", "systemd.unit=poweroff.target")
+	nspawn.Cancel = func() error { return nspawn.Process.Signal(syscall.SIGTERM) }
+	nspawn.WaitDelay = 10 * time.Second
+	if out, err := nspawn.CombinedOutput(); err != nil {
+		return fmt.Errorf("systemd-nspawn: %w\n%s", err, out)
+	}
+	return nil
 }
 
 // repository is the root of the product's module.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"strings"
 
 	utilerrors "k8s.io/apimachinery/pkg/util/errors"
@@ -72,13 +73,13 @@ func (k *kubeconfigContext) String() string {
 // open reads the file and finds the context, and its user if it names one:
 // without that, client-go would be anonymous.
 func (c *KubeconfigRef) open() (*kubeconfigContext, error) {
+	if err := c.readable(); err != nil {
+		return nil, err
+	}
 	// LoadingRules resolve the paths in a kubeconfig against its directory.
 	k := &kubeconfigContext{path: c.Path, name: c.Context, rules: &clientcmd.ClientConfigLoadingRules{ExplicitPath: c.Path}}
 	var err error
 	k.file, err = k.rules.Load()
-	if file, ok := errors.AsType[*fs.PathError](err); ok {
-		return nil, fmt.Errorf("kubeconfig %s: %w", c.Path, file.Err)
-	}
 	if err != nil { // which may quote what is in the file
 		return nil, fmt.Errorf("%s is not a valid kubeconfig: check it with kubectl config view --kubeconfig=%[1]s", c.Path)
 	}
@@ -95,6 +96,20 @@ func (c *KubeconfigRef) open() (*kubeconfigContext, error) {
 		return nil, fmt.Errorf("%s: there is no user %q", k, user)
 	}
 	return k, nil
+}
+
+// readable returns why the file cannot be read, if it cannot. client-go's own
+// error does not wrap that, and looks like one about the content.
+func (c *KubeconfigRef) readable() error {
+	_, err := os.ReadFile(c.Path)
+	file, ok := errors.AsType[*fs.PathError](err)
+	switch {
+	case !ok:
+		return err
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("kubeconfig %s: %w: user ID %d must be able to read it", c.Path, file.Err, os.Geteuid())
+	}
+	return fmt.Errorf("kubeconfig %s: %w", c.Path, file.Err)
 }
 
 // restConfig returns what client-go makes of the context.

@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -12,7 +13,7 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 	"k8s.io/client-go/rest"
 
 	"github.com/kuberelay/kuberelay/auth"
@@ -47,7 +48,7 @@ ok clock of cluster prod, C
 ok readyz of cluster prod, C
 `
 	for range 3 { // in the same order each time
-		if d := cmp.Diff(want, short(examine(t, cluster), a.Addr, "A", b.Addr, "B", c.Addr, "C")); d != "" {
+		if d := gocmp.Diff(want, short(examine(t, cluster), a.Addr, "A", b.Addr, "B", c.Addr, "C")); d != "" {
 			t.Error(d)
 		}
 	}
@@ -63,9 +64,10 @@ func TestTroubleWithAServer(t *testing.T) {
 		check    string
 		verdict  Verdict
 		text, do string
+		within   time.Duration // default: plenty
 	}{
 		"its process has ended":                         {trouble: func(_ *testing.T, s *fakeapi.Server) { s.Down() }, check: "tcp", verdict: Failed, text: "connection refused", do: "nothing listens there"},
-		"it is frozen":                                  {trouble: func(_ *testing.T, s *fakeapi.Server) { s.SetFault(fakeapi.HangHandshake) }, check: "readyz", verdict: Failed, text: "no answer", do: "frozen or overloaded"},
+		"it is frozen":                                  {trouble: func(_ *testing.T, s *fakeapi.Server) { s.SetFault(fakeapi.HangHandshake) }, check: "readyz", verdict: Failed, text: "no answer", do: "frozen or overloaded", within: 2 * time.Second},
 		"its certificate is of another authority":       {trouble: certificate(fakeapi.OtherCA), check: "tls", verdict: Failed, text: "cannot be verified", do: "is it this cluster's server?"},
 		"its certificate is for another name":           {trouble: certificate(fakeapi.WrongName), check: "tls", verdict: Failed, text: "is another one's", do: "use a name that it has ("},
 		"its certificate has expired":                   {trouble: certificate(fakeapi.Expired), check: "tls", verdict: Failed, text: "is not valid now", do: "renew it"},
@@ -97,7 +99,7 @@ func TestTroubleWithAServer(t *testing.T) {
 				tc.trouble(t, s)
 			}
 			cluster := served(s, tc.change)
-			f := first(t, examine(t, cluster), tc.check)
+			f := first(t, examineWithin(t, cmp.Or(tc.within, plenty), cluster), tc.check)
 			if f.Verdict != tc.verdict || !strings.Contains(f.Text, tc.text) || !strings.Contains(f.Do, tc.do) {
 				t.Errorf("%+v, want %s with %q and %q", f, tc.verdict, tc.text, tc.do)
 			}
@@ -137,7 +139,7 @@ func via(proxy string) func(*rest.Config) {
 func TestAKubeconfigThatCannotBeUsed(t *testing.T) {
 	broken := config.DefaultCluster("prod", config.Connection{Load: func() (*rest.Config, error) { return nil, errors.New("there is no context \"prod\"") }})
 	found := examine(t, broken)
-	if d := cmp.Diff("failed kubeconfig of cluster prod\n", short(found)); d != "" {
+	if d := gocmp.Diff("failed kubeconfig of cluster prod\n", short(found)); d != "" {
 		t.Errorf("%s, want nothing else to be examined", d)
 	}
 }
@@ -170,7 +172,7 @@ func TestARefusedHandshake(t *testing.T) {
 
 func TestACertificateThatLasts(t *testing.T) {
 	s := fakeapi.New(t, fakeapi.Options{})
-	d := &doctor{options: Options{Timeout: patience}, now: func() time.Time { return time.Now().Add(-30 * 24 * time.Hour) }}
+	d := &doctor{options: Options{Timeout: plenty}, now: func() time.Time { return time.Now().Add(-30 * 24 * time.Hour) }}
 	f := &findings{of: "x"}
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(s.CAPEM)

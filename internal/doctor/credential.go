@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -96,15 +97,23 @@ func (o *opened) lease(ctx context.Context, f *findings, c auth.CredentialConfig
 	if leaf := leaf(lease); leaf != nil && expires.IsZero() {
 		expires = leaf.NotAfter
 	}
-	switch {
+	o.d.validity(f, what, expires, lasting(c, expires))
+	return lease
+}
+
+// validity says what a credential is, and how long yet. Nothing renews one that
+// is lasting.
+func (d *doctor) validity(f *findings, what string, expires time.Time, lasting bool) {
+	switch left := expires.Sub(d.now()); {
 	case expires.IsZero():
 		f.ok("credential", "%s", what)
-	case expires.Sub(o.d.now()) < expirySoon && lasting(c, expires):
-		f.warn("credential", "renew it in time: nothing does by itself", "%s, %s", what, o.d.until(expires))
+	case left < 0:
+		f.fail("credential", "renew it: API servers refuse it", "%s, %s", what, d.until(expires))
+	case left < expirySoon && lasting:
+		f.warn("credential", "renew it in time: nothing does by itself", "%s, %s", what, d.until(expires))
 	default:
-		f.ok("credential", "%s, %s", what, o.d.until(expires))
+		f.ok("credential", "%s, %s", what, d.until(expires))
 	}
-	return lease
 }
 
 func leaf(l *auth.Lease) *x509.Certificate {
@@ -126,8 +135,31 @@ func lasting(c auth.CredentialConfig, expires time.Time) bool {
 	if c.ClientCertificate != nil {
 		path = c.ClientCertificate.CertFile
 	}
+	return path != "" && old(path, expires)
+}
+
+// lasting is that for the kubeconfig's user.
+func (s *site) lasting(expires time.Time) bool {
+	c, err := s.config.Connection.Load()
+	if err != nil || c.ExecProvider != nil || c.AuthProvider != nil {
+		return false
+	}
+	var files []string
+	switch {
+	case len(c.CertData) == 0 && c.CertFile != "":
+		files = []string{c.CertFile}
+	case c.BearerTokenFile != "":
+		files = []string{c.BearerTokenFile}
+	case s.config.Connection.Files != nil:
+		files = s.config.Connection.Files()
+	}
+	return len(files) == 0 || slices.ContainsFunc(files, func(path string) bool { return old(path, expires) })
+}
+
+// old says that a file was written long before what is in it expires.
+func old(path string, expires time.Time) bool {
 	info, err := os.Stat(path)
-	return path != "" && err == nil && expires.Sub(info.ModTime()) > expirySoon
+	return err == nil && expires.Sub(info.ModTime()) > expirySoon
 }
 
 // post is how one credential asks for another.

@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -52,6 +53,13 @@ func (v *reviews) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = fmt.Fprintf(w, `{"kind":"SelfSubjectAccessReview","status":{"allowed":%v}}`, !slices.Contains(v.denied, a.Name))
 }
 
+// questions are what was asked, sorted.
+func (v *reviews) questions() []string {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return slices.Sorted(slices.Values(v.asked))
+}
+
 func brokered(t *testing.T, v *reviews) (*fakeapi.Server, *folder) {
 	s := fakeapi.New(t, fakeapi.Options{})
 	s.Handle(whoamiPath, fakeapi.Token(canary, fakeapi.Text(201, `{"kind":"SelfSubjectReview","status":{"userInfo":{"username":"system:serviceaccount:kube-system:broker"}}}`)))
@@ -81,8 +89,7 @@ func TestWhatGrantsNeedIsAsked(t *testing.T) {
 		`impersonate users in "" alice`,
 		`impersonate users in "" alice-admin`,
 	}
-	slices.Sort(v.asked)
-	if d := cmp.Diff(want, v.asked); d != "" {
+	if d := cmp.Diff(want, v.questions()); d != "" {
 		t.Error(d)
 	}
 }
@@ -178,8 +185,9 @@ func TestReviewsAreBounded(t *testing.T) {
 		users = append(users, fmt.Sprintf("u%d", i))
 	}
 	found := f.examine("impersonate: {user: alice, groups: [dev]}}]}", "impersonate: {user: alice}}], allowImpersonation: {users: ["+strings.Join(users, ", ")+"]}}")
-	if got := first(t, found, "impersonation"); got.Verdict != Warning || !strings.Contains(got.Text, "only 100 of 301") || len(v.asked) != maxReviews {
-		t.Errorf("%d reviews, %+v", len(v.asked), got)
+	asked := len(v.questions())
+	if got := first(t, found, "impersonation"); got.Verdict != Warning || !strings.Contains(got.Text, "only 100 of 301") || asked != maxReviews {
+		t.Errorf("%d reviews, %+v", asked, got)
 	}
 }
 
@@ -205,6 +213,52 @@ func TestOnlyWhatNobodyRenewsIsSaidToExpireSoon(t *testing.T) {
 		if got := lasting(tc.c, tc.expires); got != tc.want {
 			t.Errorf("%s: %v, want %v", name, got, tc.want)
 		}
+	}
+}
+
+func TestTheKubeconfigsCertificateExpires(t *testing.T) {
+	s := fakeapi.New(t, fakeapi.Options{})
+	const day = 24 * time.Hour
+	for name, tc := range map[string]struct {
+		left, age time.Duration // of the certificate, and of the file
+		inline    bool
+		want      Verdict
+		text      string
+	}{
+		"it has expired":                    {left: -time.Minute, age: 300 * day, want: Failed, text: "a client certificate, expired "},
+		"though it was written just now":    {left: -time.Minute, want: Failed, text: "a client certificate, expired "},
+		"in the kubeconfig itself":          {left: -time.Minute, inline: true, want: Failed, text: "a client certificate, expired "},
+		"it does soon":                      {left: 10 * day, age: 300 * day, want: Warning, text: "a client certificate, expires in 9d"},
+		"soon, in an old kubeconfig":        {left: 10 * day, age: 300 * day, inline: true, want: Warning, text: "a client certificate, expires in 9d"},
+		"it is written anew every few days": {left: 10 * day, age: day, want: OK, text: "a client certificate, expires in 9d"},
+		"it lasts":                          {left: 20 * day, age: 300 * day, want: OK, text: "a client certificate, expires in 19d"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFolder(t, s)
+			certificate, key := s.CA.ClientCertificateUntil(t, time.Now().Add(tc.left), "probe")
+			user := "client-certificate: probe.crt, client-key: probe.key"
+			if tc.inline {
+				encode := base64.StdEncoding.EncodeToString
+				user = "client-certificate-data: " + encode(certificate) + ", client-key-data: " + encode(key)
+			}
+			kubeconfig, err := os.ReadFile(f.path("kubeconfig"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			written := time.Now().Add(-tc.age)
+			for name, content := range map[string]string{
+				"probe.crt": string(certificate), "probe.key": string(key),
+				"kubeconfig": strings.ReplaceAll(string(kubeconfig), "token: "+canary, user),
+			} {
+				if err := os.Chtimes(write(t, f.path(name), content), written, written); err != nil {
+					t.Fatal(err)
+				}
+			}
+			cluster := config.DefaultCluster("prod", config.KubeconfigConnection(auth.KubeconfigRef{Path: f.path("kubeconfig")}))
+			if got := first(t, examine(t, cluster), "credential"); got.Verdict != tc.want || !strings.Contains(got.Text, tc.text) {
+				t.Errorf("%+v, want %s with %q", got, tc.want, tc.text)
+			}
+		})
 	}
 }
 

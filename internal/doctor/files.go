@@ -57,7 +57,7 @@ func secrets(f *findings, cfg *config.Configuration) {
 	paths = slices.Compact(paths)
 	good := 0
 	for _, path := range paths {
-		if err := secretfile.Check(path); err != nil {
+		if err := readableSecret(path); err != nil {
 			f.fail("secret-files", "let kuberelay's user read it, and nobody else", "%v", err)
 			continue
 		}
@@ -66,6 +66,18 @@ func secrets(f *findings, cfg *config.Configuration) {
 	if good == len(paths) && good > 0 {
 		f.ok("secret-files", "%s with secrets, each for its owner alone", count(good, "file"))
 	}
+}
+
+// readableSecret refuses what secretfile refuses, and what cannot be opened.
+func readableSecret(path string) error {
+	if err := secretfile.Check(path); err != nil { // first, because opening a named pipe waits
+		return err
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return file.Close()
 }
 
 // socketDirectory examines where a Unix socket is made.

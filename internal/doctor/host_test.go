@@ -224,8 +224,8 @@ func TestAProcessThatDoesNotSayTheHashOfItsFile(t *testing.T) {
 
 func TestAnEndedContextEndsTheExamination(t *testing.T) {
 	s, f := brokered(t, &reviews{})
+	f.examine() // writes the file
 	s.SetFault(fakeapi.Mute)
-	f.examine()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	begin := time.Now()

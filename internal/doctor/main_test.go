@@ -23,6 +23,9 @@ const canary = "canary-token-that-nothing-prints"
 // patience is for steps that are to fail for want of an answer.
 const patience = 300 * time.Millisecond
 
+// plenty is for steps that are answered, however busy the machine is.
+const plenty = time.Minute
+
 // served is a cluster named prod, as of a command line.
 func served(s *fakeapi.Server, change func(*rest.Config)) config.Cluster {
 	c := config.DefaultCluster("prod", config.Connection{Load: func() (*rest.Config, error) {
@@ -38,7 +41,13 @@ func served(s *fakeapi.Server, change func(*rest.Config)) config.Cluster {
 // examine examines clusters as of a command line.
 func examine(t *testing.T, clusters ...config.Cluster) []Finding {
 	t.Helper()
-	return checked(t, Run(t.Context(), Options{Config: &config.Configuration{Clusters: clusters}, Timeout: patience}))
+	return examineWithin(t, plenty, clusters...)
+}
+
+// examineWithin is examine with another time for each step.
+func examineWithin(t *testing.T, timeout time.Duration, clusters ...config.Cluster) []Finding {
+	t.Helper()
+	return checked(t, Run(t.Context(), Options{Config: &config.Configuration{Clusters: clusters}, Timeout: timeout}))
 }
 
 // checked fails the test if findings break a promise of theirs.
@@ -147,5 +156,5 @@ func (f *folder) examine(replace ...string) []Finding {
 
 func (f *folder) examineFile(path string) []Finding {
 	f.t.Helper()
-	return checked(f.t, Run(f.t.Context(), Options{File: path, Version: "v1", Timeout: patience}))
+	return checked(f.t, Run(f.t.Context(), Options{File: path, Version: "v1", Timeout: plenty}))
 }

@@ -110,14 +110,11 @@ func (d *doctor) kubeconfig(ctx context.Context, f *findings, s *site) {
 	}
 	s.lease = lease
 	what := describe(lease)
-	switch expires := lease.Expiry(); {
-	case what == "":
+	if what == "" {
 		f.warn("credential", "give the kubeconfig a user: health checks and discovery need one on most clusters", "the kubeconfig's user has none: probes are anonymous")
-	case expires.IsZero():
-		f.ok("credential", "%s", what)
-	default:
-		f.ok("credential", "%s, %s", what, d.until(expires))
+		return
 	}
+	d.validity(f, what, lease.Expiry(), s.lasting(lease.Expiry()))
 }
 
 // servers are those that the kubeconfig and the configuration name.

@@ -47,7 +47,7 @@ func NewControl(o ControlOptions) (*Control, error) {
 	mux.Handle("/", p.handler())
 	mux.Handle("/debug/pprof/", readOnly(profiles()))
 	c.mount(mux)
-	c.http = newHTTP(guard("", mux), p.errorLog)
+	c.http = newHTTP(guard(nil, "", mux), p.errorLog)
 	c.http.ConnContext = func(ctx context.Context, conn net.Conn) context.Context {
 		if o.PeerUID == nil {
 			return ctx

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -14,8 +15,9 @@ import (
 // guard refuses browsers that another site sends here. A page of any site can
 // reach a loopback port, but must not read the answer: neither by DNS rebinding
 // (the Host is then the attacker's name) nor by a request that the browser labels
-// as cross-site.
-func guard(configuredHost string, next http.Handler) http.Handler {
+// as cross-site. It answers to IP addresses, localhost and names; who has another
+// one is told advice.
+func guard(names []string, advice string, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("X-Content-Type-Options", "nosniff")
@@ -24,9 +26,9 @@ func guard(configuredHost string, next http.Handler) http.Handler {
 		h.Set("Cross-Origin-Resource-Policy", "same-origin")
 		h.Set("Cache-Control", "no-store")
 		switch {
-		case !hostAllowed(r.Host, configuredHost):
+		case !hostAllowed(r.Host, names):
 			refuse(w, http.StatusMisdirectedRequest, "MisdirectedRequest", "Host",
-				"the admin server answers to IP addresses, localhost and its configured host only")
+				"the admin server answers to IP addresses, localhost and its own names only"+advice)
 		case crossSite(r) && !followed(r):
 			refuse(w, http.StatusForbidden, metav1.StatusReasonForbidden, "CrossSite",
 				"requests made by another site are refused")
@@ -51,7 +53,7 @@ func readOnly(next http.Handler) http.Handler {
 
 // hostAllowed reports whether a Host cannot be an attacker's DNS name. HTTP/1.0
 // probes send no Host; browsers always do.
-func hostAllowed(hostport, configured string) bool {
+func hostAllowed(hostport string, names []string) bool {
 	if hostport == "" {
 		return true
 	}
@@ -65,8 +67,27 @@ func hostAllowed(hostport, configured string) bool {
 	if addr, err := netip.ParseAddr(host); err == nil {
 		return addr.Zone() == "" // a zone may hold any character, and clients do not send it
 	}
-	host = strings.TrimSuffix(host, ".")
-	return strings.EqualFold(host, "localhost") || configured != "" && strings.EqualFold(host, configured)
+	host = cleanHost(host)
+	return host == "localhost" || slices.Contains(names, host)
+}
+
+// cleanHost returns a host name in lower case, without a final dot.
+func cleanHost(name string) string { return strings.ToLower(strings.TrimSuffix(name, ".")) }
+
+// namesOf returns the host names of an admin server: the host of its address,
+// those of hosts, and those of the machine, whose host name is given. A scrape
+// goes to a machine by its name. No name of an attacker's is among them, because
+// whoever set them looks after this host.
+func namesOf(address, hostname string, hosts []string) []string {
+	host, _, _ := net.SplitHostPort(address) // validated before
+	short, _, _ := strings.Cut(hostname, ".")
+	var names []string
+	for _, name := range slices.Concat([]string{host, hostname, short}, hosts) {
+		if name = cleanHost(name); name != "" && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // crossSite reports whether a browser says that a request comes from another site

@@ -7,6 +7,7 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"os"
 	"sync"
 	"time"
 
@@ -33,6 +34,11 @@ type Config struct {
 	// the process does, so give it a loopback or an internal address.
 	Address string `yaml:"address"`
 
+	// Hosts are further host names that Address answers to, without port. IP
+	// addresses, localhost, the host of Address and this machine's own host name,
+	// whole and up to its first dot, need not be among them. Another Host is 421.
+	Hosts []string `yaml:"hosts"`
+
 	// ControlSocket is the path of the Unix socket, mode 0660, on which
 	// operators change things: drain, revoke, reload. It also serves what
 	// Address does, and profiles. Empty means none.
@@ -57,6 +63,7 @@ type Options struct {
 	Registry *prometheus.Registry // for /metrics; required
 	Log      *zap.Logger          // nil: none
 	Source   string               // what names the address in errors; default "--admin-address"
+	Hosts    string               // what names Config.Hosts in answers; empty: they cannot be set
 }
 
 // Server is the admin server. Make one with [New], then Start it once.
@@ -89,11 +96,23 @@ func New(cfg Config, o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	host, _, _ := net.SplitHostPort(cfg.Address) // validated above
+	hostname, err := os.Hostname()
+	if err != nil {
+		o.Log.Warn("this machine's name is not known: the admin server does not answer to it", zap.Error(err))
+	}
+	names := namesOf(cfg.Address, hostname, cfg.Hosts)
 	return &Server{
 		address: cfg.Address, options: o, done: make(chan struct{}),
-		http: newHTTP(guard(host, p.handler()), p.errorLog),
+		http: newHTTP(guard(names, o.advice(), p.handler()), p.errorLog),
 	}, nil
+}
+
+// advice is what to set for another host name.
+func (o Options) advice() string {
+	if o.Hosts == "" {
+		return ": give " + o.Source + " the name in place of an address, or ask for the address"
+	}
+	return ": add the name to " + o.Hosts
 }
 
 func newHTTP(h http.Handler, errorLog *log.Logger) *http.Server {

@@ -10,6 +10,8 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"net/url"
+	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -136,8 +138,53 @@ func TestTheGuardRefuses(t *testing.T) {
 	}
 }
 
+// Prometheus scrapes a machine by its name.
+func TestTheGuardKnowsTheMachinesName(t *testing.T) {
+	hostname, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := New(Config{Address: "0.0.0.0:9801"}, newServer(t, nil).options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{"/metrics", "/readyz"} {
+		if r := ask(s, "GET", path, "Host", hostname+":9801"); r.StatusCode != 200 {
+			t.Errorf("%s of %s: %d, want 200", path, hostname, r.StatusCode)
+		}
+	}
+}
+
+func TestNamesOfTheAdminServer(t *testing.T) {
+	got := namesOf("0.0.0.0:9801", "Bastion-1.example.org", []string{"Relay.example.org.", "10.1.0.1", "bastion-1"})
+	want := []string{"0.0.0.0", "bastion-1.example.org", "bastion-1", "relay.example.org", "10.1.0.1"}
+	if !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if got := namesOf(":9801", "", nil); len(got) != 0 {
+		t.Errorf("%q for a machine without a name", got)
+	}
+	for host, want := range map[string]bool{
+		"BASTION-1:9801": true, "bastion-1.": true, "bastion-1.example.org": true, "relay.example.org:9801": true,
+		"bastion-2:9801": false, "bastion-1.evil.example.org": false, "example.org": false,
+	} {
+		if hostAllowed(host, namesOf("0.0.0.0:9801", "Bastion-1.example.org", []string{"Relay.example.org"})) != want {
+			t.Errorf("%s: %v, want %v", host, !want, want)
+		}
+	}
+}
+
+func TestTheGuardSaysWhatToSet(t *testing.T) {
+	for set, want := range map[string]string{"admin.hosts": "add the name to admin.hosts", "": "give --admin-address the name"} {
+		s := newServer(t, func(o *Options) { o.Hosts = set })
+		if body := bodyOf(t, ask(s, "GET", "/metrics", "Host", "relay.example.org:9801")); !strings.Contains(body, want) {
+			t.Errorf("%s, want %q", body, want)
+		}
+	}
+}
+
 func TestTheGuardLetsPass(t *testing.T) {
-	s, err := New(Config{Address: "relay.example.org:9801"}, newServer(t, nil).options)
+	s, err := New(Config{Address: "relay.example.org:9801", Hosts: []string{"Alias.example.org"}}, newServer(t, nil).options)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -148,6 +195,7 @@ func TestTheGuardLetsPass(t *testing.T) {
 		"IPv6 without a port":      {"Host", "[::1]"},
 		"localhost":                {"Host", "LocalHost:9801"},
 		"the configured host":      {"Host", "Relay.example.org:9801"},
+		"a further host":           {"Host", "alias.example.org:9801"},
 		"an HTTP/1.0 probe":        {"Host", ""},
 		"a typed address":          {"Sec-Fetch-Site", "none"},
 		"a page of its own":        {"Sec-Fetch-Site", "same-origin", "Origin", "http://127.0.0.1:9801"},
@@ -369,7 +417,7 @@ func FuzzHostAllowed(f *testing.F) {
 		f.Add(host)
 	}
 	f.Fuzz(func(t *testing.T, hostport string) {
-		if !hostAllowed(hostport, "") || hostport == "" {
+		if !hostAllowed(hostport, nil) || hostport == "" {
 			return
 		}
 		// Whatever passes is an address or localhost in another parser's eyes too.

@@ -214,7 +214,7 @@ func checkAddress(address string) error {
 	return nil
 }
 
-// checkHost checks a name that a listener answers to.
+// checkHost checks a name that a listener or the admin server answers to.
 func checkHost(host string) error {
 	if _, err := netip.ParseAddr(host); err == nil {
 		return nil

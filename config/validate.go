@@ -44,6 +44,9 @@ func (c *Configuration) validate(withFiles bool, p *problems) {
 		c.Listeners[i].claim(addresses, i, p)
 	}
 	p.add("admin.address", c.Admin.Validate())
+	for i, host := range c.Admin.Hosts {
+		p.add(fmt.Sprintf("admin.hosts[%d]", i), checkHost(host))
+	}
 	c.Log.validate("log", p)
 	p.addFields("audit", c.Audit.Validate())
 	p.addFields("gossip", c.Gossip.Validate())

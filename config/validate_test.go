@@ -70,6 +70,7 @@ func TestValidateNamesTheField(t *testing.T) {
 		{"an API prefix that is not clean", func(c *Configuration) { c.Listeners[0].APIPrefix = "/a//b/" }, "listeners[0].apiPrefix: "},
 		{"the same prefix twice", func(c *Configuration) { c.Listeners[0].StaticDir, c.Listeners[0].StaticPrefix = ".", "/" }, "listeners[0].staticPrefix: "},
 		{"an admin address", func(c *Configuration) { c.Admin.Address = "9801" }, "admin.address: "},
+		{"a host with a port", func(c *Configuration) { c.Admin.Hosts = []string{"bastion-1", "bastion-1:9801"} }, "admin.hosts[1]: "},
 		{"a log level", func(c *Configuration) { c.Log.Level = "all" }, "log.level: "},
 		{"a log format", func(c *Configuration) { c.Log.Format = "xml" }, "log.format: "},
 		{"a grace time", func(c *Configuration) { c.Grace = -time.Second }, "gracePeriod: "},

@@ -120,7 +120,7 @@ func (d *Daemon) open(cfg *config.Configuration) (err error) {
 	o := d.options
 	shown := admin.Options{Status: d.Status, Ready: d.Ready, Registry: d.metrics.Registry(), Log: d.log.Named("admin")}
 	if o.ConfigFile != "" {
-		shown.Source = "admin.address"
+		shown.Source, shown.Hosts = "admin.address", "admin.hosts"
 		d.metrics.Reload(true, time.Now())
 	}
 	if cfg.Admin.Address != "" {

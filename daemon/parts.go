@@ -221,7 +221,7 @@ func (d *Daemon) needRestart(old, now *config.Configuration) {
 		field   string
 		changed bool
 	}{
-		{"admin", old.Admin != now.Admin},
+		{"admin", !reflect.DeepEqual(old.Admin, now.Admin)},
 		{"log.format", old.Log.Format != now.Log.Format},
 		{"stateFile", old.StateFile != now.StateFile},
 	} {

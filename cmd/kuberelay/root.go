@@ -78,7 +78,25 @@ API servers of the cluster: when one of them fails, requests go to the others.`,
 		newKubeconfig(s), newCredential(s), newToken(s), newGossipKey(s),
 		newVersion(s), newCompletion(s),
 	)
+	refuseHelpForUnknown(cmd)
 	return cmd
+}
+
+// refuseHelpForUnknown has "help NAME" refuse what is no command; cobra's own
+// prints the help of the root.
+func refuseHelpForUnknown(root *cobra.Command) {
+	root.InitDefaultHelpCmd()
+	for _, help := range root.Commands() {
+		if help.Name() != "help" {
+			continue
+		}
+		help.Args = func(_ *cobra.Command, args []string) error {
+			if found, _, err := root.Find(args); err == nil && found != root {
+				return nil
+			}
+			return knownCommand(root, args)
+		}
+	}
 }
 
 // knownCommand refuses what is left over when no command was found.

@@ -21,6 +21,8 @@ func TestExitCodesOfUsage(t *testing.T) {
 	}{
 		{"an unknown command", []string{"bogus"}, "error: unknown command \"bogus\"\nSee 'kuberelay --help' for usage.\n"},
 		{"a misspelt command", []string{"prxy"}, "error: unknown command \"prxy\", did you mean proxy?\nSee 'kuberelay --help' for usage.\n"},
+		{"help for an unknown command", []string{"help", "bogus"}, "error: unknown command \"bogus\"\nSee 'kuberelay --help' for usage.\n"},
+		{"help for a misspelt command", []string{"help", "prxy"}, "error: unknown command \"prxy\", did you mean proxy?\nSee 'kuberelay --help' for usage.\n"},
 		{"an unknown flag", []string{"--bogus"}, "error: unknown flag: --bogus\nSee 'kuberelay --help' for usage.\n"},
 		{"a surplus argument", []string{"version", "1"}, "error: unexpected argument \"1\"\nSee 'kuberelay version --help' for usage.\n"},
 		{"an unknown output format", []string{"version", "-o", "xml"}, "error: --output \"xml\": want json, or nothing\nSee 'kuberelay version --help' for usage.\n"},
@@ -90,6 +92,11 @@ func TestHelp(t *testing.T) {
 	}
 	if help, bare := execute(t, command(t, "kuberelay", "--help")), execute(t, command(t, "kuberelay")); help != bare {
 		t.Errorf("kuberelay: %+v, want what --help prints", bare)
+	}
+	for name, args := range map[string][]string{"kuberelay": {"help"}, "proxy": {"help", "proxy"}} {
+		if r := execute(t, command(t, "kuberelay", args...)); r.code != 0 || !strings.Contains(r.stdout, "Usage:\n  kuberelay") {
+			t.Errorf("%q: %+v, want the help of %s", args, r, name)
+		}
 	}
 }
 

@@ -110,6 +110,7 @@ func (m *mesh) start(ctx context.Context) error {
 	if err := m.gossip.Start(ctx); err != nil {
 		return fmt.Errorf("gossip: %w", err)
 	}
+	m.describe() // again: now its address is known
 	m.daemon.work.Go(func() { m.keepDescribing(m.daemon.background) })
 	m.daemon.work.Go(func() { m.keepFollowing(m.daemon.background) })
 	return nil
@@ -309,9 +310,7 @@ func (m *mesh) describe() {
 			Streams:  uint64(inFlight.Watches + inFlight.Logs + inFlight.Upgrades),
 		},
 	}
-	if a := d.AdminAddr(); a != nil {
-		p.AdminAddress = a.String()
-	}
+	p.AdminAddress = adminAddressFor(d.AdminAddr(), m.gossip.Addr())
 	m.gossip.Describe(p)
 }
 

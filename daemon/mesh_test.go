@@ -295,12 +295,14 @@ func TestClientThatComesLaterIsRevoked(t *testing.T) {
 	}
 }
 
-// foreign is a node of the mesh that is no daemon: it says what the test says.
-func (h *hosts) foreign(name string) *gossip.Mesh {
+// peer is a node of the mesh that is no daemon: it says what the test says.
+func (h *hosts) peer(name string) *gossip.Mesh {
 	h.t.Helper()
-	m, err := gossip.New(gossip.Config{
-		BindAddress: "127.0.0.1:0", NodeName: name, Peers: []string{h.seed}, SecretKeyFiles: []string{filepath.Join(h.dir, "key")},
-	}, gossip.Options{})
+	c := gossip.Config{BindAddress: "127.0.0.1:0", NodeName: name, SecretKeyFiles: []string{filepath.Join(h.dir, "key")}}
+	if h.seed != "" {
+		c.Peers = []string{h.seed}
+	}
+	m, err := gossip.New(c, gossip.Options{})
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -312,7 +314,18 @@ func (h *hosts) foreign(name string) *gossip.Mesh {
 	if err := m.Start(h.t.Context()); err != nil {
 		h.t.Fatal(err)
 	}
+	if h.seed == "" {
+		h.seed = m.Addr().String()
+	}
 	return m
+}
+
+// says has a peer see a server in a state.
+func (h *hosts) says(m *gossip.Mesh, s *fakeapi.Server, state gossip.State) {
+	h.t.Helper()
+	if err := m.Observe(gossip.Observation{Upstream: gossip.UpstreamID(s.URL, s.CAPEM), State: state}); err != nil {
+		h.t.Fatal(err)
+	}
 }
 
 // peerSees says that a peer's view of a server is in the status.
@@ -341,10 +354,7 @@ func TestPeersWordTakesNoServerOut(t *testing.T) {
 		a.awaitState(i, "READY")
 	}
 	for _, name := range []string{"liar-1", "liar-2"} {
-		err := h.foreign(name).Observe(gossip.Observation{Upstream: gossip.UpstreamID(server.URL, server.CAPEM), State: gossip.StateDown, Reason: "so it says"})
-		if err != nil {
-			t.Fatal(err)
-		}
+		h.says(h.peer(name), server, gossip.StateDown)
 		h.eventually("a knows what "+name+" says", a, peerSees(name, server.Addr, "DOWN"))
 	}
 	probes := len(server.Requests("GET /readyz"))
@@ -374,6 +384,9 @@ func TestTheStatusShowsWhoSeesWhat(t *testing.T) {
 	h := newHosts(t, 2)
 	a, b := h.start("a", "alice"), h.start("b", "alice")
 	h.eventually("a sees b", a, sees(1))
+	h.eventually("a knows what b is, and no loopback address of it", a, func(s admin.Status) bool {
+		return s.Peers[1].ConfigHash != "" && s.Peers[1].AdminAddress == ""
+	})
 	h.servers[1].Down()
 	for _, r := range []*relay{a, b} {
 		r.awaitState(1, "DOWN")
@@ -391,7 +404,7 @@ func TestTheStatusShowsTwoNodesOfOneName(t *testing.T) {
 	t.Parallel()
 	h := newHosts(t, 1)
 	a := h.start("a", "alice")
-	first := h.foreign("twin")
+	first := h.peer("twin")
 	h.eventually("a sees the first", a, sees(1))
 	second := h.start("twin", "alice")
 	conflict := func(name, with string) func(admin.Status) bool {

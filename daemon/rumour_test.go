@@ -2,7 +2,6 @@ package daemon_test
 
 import (
 	"net/http"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -10,40 +9,7 @@ import (
 	"github.com/kuberelay/kuberelay/config"
 	"github.com/kuberelay/kuberelay/daemon"
 	"github.com/kuberelay/kuberelay/gossip"
-	"github.com/kuberelay/kuberelay/internal/fakeapi"
 )
-
-// peer is a node of the mesh that is no daemon: it says what the test says.
-func (h *hosts) peer(name string) *gossip.Mesh {
-	h.t.Helper()
-	c := gossip.Config{BindAddress: "127.0.0.1:0", NodeName: name, SecretKeyFiles: []string{filepath.Join(h.dir, "key")}}
-	if h.seed != "" {
-		c.Peers = []string{h.seed}
-	}
-	m, err := gossip.New(c, gossip.Options{})
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	h.t.Cleanup(func() {
-		if err := m.Stop(); err != nil {
-			h.t.Errorf("stop %s: %v", name, err)
-		}
-	})
-	if err := m.Start(h.t.Context()); err != nil {
-		h.t.Fatal(err)
-	}
-	if h.seed == "" {
-		h.seed = m.Addr().String()
-	}
-	return m
-}
-
-func (h *hosts) says(m *gossip.Mesh, s *fakeapi.Server, state gossip.State) {
-	h.t.Helper()
-	if err := m.Observe(gossip.Observation{Upstream: gossip.UpstreamID(s.URL, s.CAPEM), State: state}); err != nil {
-		h.t.Fatal(err)
-	}
-}
 
 // startAs starts a daemon with a configuration that is changed first.
 func (h *hosts) startAs(name string, change func(*config.Configuration), clients ...string) *relay {

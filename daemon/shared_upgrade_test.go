@@ -73,6 +73,16 @@ func TestSharedFailedUpgradeEndsTheConnection(t *testing.T) {
 	}
 }
 
+// wantEnd fails unless the connection ends, and what was sent after its first
+// request, with the mark "second", has reached no API server.
+func (r *team) wantEnd(w *wire) {
+	r.t.Helper()
+	w.rest() // fails when it stays open
+	if n := len(r.arrived("second")); n != 0 {
+		r.t.Errorf("%d requests arrived of what came after the upgrade", n)
+	}
+}
+
 // TestSharedRefusedUpgradeEndsTheConnection: where kuberelay refuses an upgrade,
 // the bytes after it are no request of whoever the connection's uid or
 // certificate identifies.
@@ -85,10 +95,7 @@ func TestSharedRefusedUpgradeEndsTheConnection(t *testing.T) {
 	if got := w.receive("GET"); got.Code != 403 {
 		t.Fatal(got.Code)
 	}
-	w.rest() // fails when it stays open
-	if n := len(r.arrived("second")); n != 0 {
-		t.Errorf("after the refused upgrade, %d requests arrived", n)
-	}
+	r.wantEnd(w)
 }
 
 // TestSharedFailedUpgradeWithALocationEndsTheConnection: so it is where the API
@@ -100,11 +107,8 @@ func TestSharedFailedUpgradeWithALocationEndsTheConnection(t *testing.T) {
 	w := r.connect("proxy")
 	w.send(lines("GET "+pods+"?watch=1 HTTP/1.1\nHost: localhost"+bearer(aliceToken)+websocket) +
 		lines("GET "+secrets+" HTTP/1.1\nHost: localhost\n"+markHeader+": second"+bearer(aliceToken)))
-	got := w.receive("GET")
-	w.rest() // fails when it stays open
-	if n := len(r.arrived("second")); n != 0 {
-		t.Errorf("answer %d; after the failed upgrade %d requests arrived", got.Code, n)
-	}
+	w.receive("GET")
+	r.wantEnd(w)
 }
 
 // TestSharedUpgradeThatIsNotSentEndsTheConnection: so it is where an upgrade
@@ -120,10 +124,7 @@ func TestSharedUpgradeThatIsNotSentEndsTheConnection(t *testing.T) {
 	if got := w.receive("GET"); got.Code != 503 {
 		t.Fatal(got.Code)
 	}
-	w.rest() // fails when it stays open
-	if n := len(r.arrived("second")); n != 0 {
-		t.Errorf("after the failed upgrade %d requests arrived", n)
-	}
+	r.wantEnd(w)
 }
 
 // TestSharedServerSwitchesToWhatWasAskedFor: a 101 to a protocol that the client
